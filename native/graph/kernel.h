@@ -1,0 +1,70 @@
+// What a kernel sees: decoded views and attributes. Every kernel is two functions, `check`, which throws
+// Error("PROGRAM") unless the call obeys docs/kernels.md, and `run`, which may then trust the call.
+#pragma once
+#include <cstdint>
+
+#include "../core/dtype.h"
+#include "../core/errors.h"
+
+namespace nabla {
+
+constexpr int kMaxDims = 8;
+
+struct View {
+  char* data = nullptr;  // address of the view's first element; null for an absent operand or when numel is 0
+  DType dtype = DType::f32;
+  bool present = false;
+  int8_t ndim = 0;
+  int32_t shape[kMaxDims];
+  int64_t strides[kMaxDims];  // in elements
+
+  int64_t numel() const {
+    int64_t n = 1;
+    for (int i = 0; i < ndim; i++) n *= shape[i];
+    return n;
+  }
+  bool contiguous() const {  // row-major without gaps; dimensions of size 1 may have any stride
+    int64_t expect = 1;
+    for (int i = ndim - 1; i >= 0; i--) {
+      if (shape[i] != 1 && strides[i] != expect) return numel() == 0;
+      expect *= shape[i];
+    }
+    return true;
+  }
+  template <typename T>
+  T* as() const { return reinterpret_cast<T*>(data); }
+};
+
+struct Call {
+  const char* op;  // for messages
+  const int32_t* attr;
+  int32_t nAttr;
+  View* out;
+  int32_t nOut;
+  View* in;
+  int32_t nIn;
+};
+
+// A call is checked with views whose `data` may be null (a program is verified when it is loaded, before its buffers
+// exist); `run` gets the addresses.
+using Check = void (*)(const Call&);
+using Run = void (*)(const Call&);
+
+struct Kernel {
+  const char* name;
+  Check check;
+  Run run;
+};
+
+// Value of a 0-dimensional view (an immediate or parameter) as float64.
+double scalar(const View&);
+
+#define NABLA_KERNEL(name)                   \
+  void check_##name(const ::nabla::Call&);   \
+  void run_##name(const ::nabla::Call&);
+
+#define KERNEL(name) NABLA_KERNEL(name)
+#include "ops.def"
+#undef KERNEL
+
+}  // namespace nabla
