@@ -1,0 +1,140 @@
+// Finds and loads the native addon, through `bindings`, and keeps the reason for every candidate that was refused.
+import { createRequire } from "node:module";
+import { join, resolve } from "node:path";
+import { getEnvironmentData, setEnvironmentData } from "node:worker_threads";
+import { packageRoot } from "../package.js";
+import { checkBinary } from "./binary.js";
+
+/** What nablajs.node exports (docs/kernels.md, "The native interface"). */
+export interface Addon {
+  info(): AddonInfo;
+  open(stream: Int32Array): void;
+  flush(words: number): void;
+  submit(words: number): void;
+  read(slot: number, byteOffset: number, target: ArrayBufferView): void;
+  readAsync(slot: number, byteOffset: number, target: ArrayBufferView): Promise<void>;
+  sync(): void;
+  syncAsync(): Promise<void>;
+  stage(source: ArrayBufferView): number;
+  load(words: Int32Array): number;
+  unload(id: number): void;
+  track(owners: object[], slots: Int32Array): void;
+  sweep(): Int32Array;
+  adjustMemory(delta: number): void;
+  memory(): { inUse: number; pooled: number; peak: number };
+  emptyCache(): void;
+  setThreads(n: number): void;
+  getThreads(): number;
+}
+
+export interface AddonInfo {
+  readonly ops: readonly string[];
+  readonly elementwise: readonly string[];
+  readonly isa: string;
+  readonly threads: number;
+  readonly abi: number;
+}
+
+/** The version of the native interface that this code speaks; the addon's `info().abi` must be the same. */
+export const abi = 1;
+
+/** One place where the addon was looked for. */
+export interface Attempt {
+  readonly source: "NABLA_ADDON" | "prebuild" | "build" | "bundle";
+  readonly path: string;
+  /** Why it was refused; undefined for the one in use. */
+  readonly reason?: string;
+}
+
+export interface Loading {
+  readonly addon: Addon | undefined;
+  /** Path of the file that loaded. */
+  readonly path: string | undefined;
+  /** In the order in which they were tried, up to the one that loaded. */
+  readonly attempts: readonly Attempt[];
+}
+
+const target = `${process.platform}-${process.arch}`;
+
+/**
+ * The prebuilt binaries by literal names, for bundlers, which see and copy what a literal `require` names. Used only
+ * when the package's directory is not there to look in.
+ */
+function requirePrebuild(): unknown {
+  if (typeof require !== "function") throw new Error("no require() here");
+  try {
+    if (target === "linux-x64") return require("nablajs/prebuilds/linux-x64/nablajs.node");
+    if (target === "linux-arm64") return require("nablajs/prebuilds/linux-arm64/nablajs.node");
+    if (target === "darwin-x64") return require("nablajs/prebuilds/darwin-x64/nablajs.node");
+    if (target === "darwin-arm64") return require("nablajs/prebuilds/darwin-arm64/nablajs.node");
+    if (target === "win32-x64") return require("nablajs/prebuilds/win32-x64/nablajs.node");
+  } catch (error) {
+    throw new Error(firstLine(error));
+  }
+  throw new Error(`no binary is made for ${target}`);
+}
+
+const firstLine = (error: unknown): string => String(error instanceof Error ? error.message : error).split("\n", 1)[0];
+
+/** The exports of a loaded binary, if they are ours and of this version. */
+function accept(exports: unknown): Addon {
+  const addon = exports as Partial<Addon> | undefined;
+  if (typeof addon?.info !== "function") throw new Error("it is not Nabla's addon: it exports no info()");
+  const { abi: found } = addon.info();
+  if (found !== abi) {
+    throw new Error(`it is stale: it speaks version ${found} of the native interface, this package version ${abi}`);
+  }
+  return addon as Addon;
+}
+
+function load(): Loading {
+  const attempts: Attempt[] = [];
+  const attempt = (source: Attempt["source"], path: string, get: () => unknown): Addon | undefined => {
+    try {
+      const addon = accept(get());
+      attempts.push({ source, path });
+      return addon;
+    } catch (error) {
+      attempts.push({ source, path, reason: firstLine(error) });
+      return undefined;
+    }
+  };
+  const file = (source: Attempt["source"], directory: string, steps: readonly string[]): Addon | undefined => {
+    const path = join(directory, ...steps);
+    return attempt(source, path, () => {
+      const reason = path.endsWith(".node") ? checkBinary(path) : "its name must end in .node";
+      if (reason) throw new Error(reason);
+      const bindings = createRequire(import.meta.url)("bindings") as (options: object) => unknown;
+      return bindings({ bindings: "nablajs", module_root: directory, try: [["module_root", ...steps]] });
+    });
+  };
+
+  const override = process.env.NABLA_ADDON;
+  const root = packageRoot();
+  const addon =
+    (override ? file("NABLA_ADDON", resolve(override), []) : undefined) ??
+    (root
+      ? (file("prebuild", root, ["prebuilds", target, "nablajs.node"]) ??
+        file("build", root, ["build", "Release", "nablajs.node"]))
+      : attempt("bundle", `nablajs/prebuilds/${target}/nablajs.node`, requirePrebuild));
+  return { addon, path: addon && attempts.at(-1)?.path, attempts };
+}
+
+let loading: Loading | undefined;
+
+/** Loads the addon at the first call. */
+export function loadAddon(): Loading {
+  loading ??= load();
+  return loading;
+}
+
+/** Says, once in a process, that the addon is missing and JavaScript is used in its place. */
+export function warnMissing(): void {
+  if (getEnvironmentData("nablajs.warned")) return;
+  setEnvironmentData("nablajs.warned", true); // workers started from here on inherit it
+  process.emitWarning(
+    "the native addon did not load, so tensors are computed in plain JavaScript, which is slow; " +
+      "run `npx nabla doctor` to see why and what to do",
+    { type: "NablaWarning", code: "NABLA_NO_ADDON" },
+  );
+}

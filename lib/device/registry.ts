@@ -1,0 +1,65 @@
+// The devices of this thread by name, and which one is the default.
+import { DeviceError } from "../errors.js";
+import { loadAddon, warnMissing } from "./addon.js";
+import type { Device } from "./device.js";
+import { JsDevice } from "./js/index.js";
+import { NativeDevice } from "./native.js";
+
+const instances = new Map<string, Device>();
+let chosen: Device | undefined;
+
+const isJsOnly = (): boolean => process.env.NABLA_DEVICE === "js";
+
+/** Makes the device; throws a DeviceError that says why it is not to be had. */
+function make(name: string): Device {
+  if (name === "js") return new JsDevice();
+  if (name === "cpu") {
+    if (isJsOnly()) throw new DeviceError("device cpu: switched off by the environment variable NABLA_DEVICE=js");
+    const { addon, path, attempts } = loadAddon();
+    if (addon && path) return new NativeDevice(name, addon, path);
+    const reasons = attempts.map(({ path, reason }) => `\n  ${path}: ${reason}`).join("");
+    throw new DeviceError(
+      `device cpu: the native addon did not load; use device "js", or run \`npx nabla doctor\` for the remedy${reasons}`,
+    );
+  }
+  if (/^cuda(:\d+)?$/.test(name)) {
+    throw new DeviceError(`device ${name}: this build of Nabla has no CUDA device; use "cpu", "js" or "auto"`);
+  }
+  throw new DeviceError(`unknown device ${JSON.stringify(name)}; the devices are "cpu", "js", "cuda" and "auto"`);
+}
+
+/** "auto": what the environment asks for, else cpu, else js. */
+function automatic(): Device {
+  const asked = process.env.NABLA_DEVICE;
+  if (asked && asked !== "auto") return getDevice(asked);
+  if (loadAddon().addon) return getDevice("cpu");
+  warnMissing();
+  return getDevice("js");
+}
+
+/** The device of that name: "cpu", "js", "cuda", "cuda:1" or "auto". The same object at every call in one thread. */
+export function getDevice(name: string): Device {
+  if (name === "auto") return automatic();
+  let device = instances.get(name);
+  if (!device) {
+    device = make(name);
+    instances.set(name, device);
+  }
+  return device;
+}
+
+/** Names of the devices that can be used here, the fastest first. */
+export function devices(): string[] {
+  return !isJsOnly() && loadAddon().addon ? ["cpu", "js"] : ["js"];
+}
+
+/** Where tensors are made when no device is named. */
+export function defaultDevice(): Device {
+  chosen ??= automatic();
+  return chosen;
+}
+
+/** Sets where tensors are made when no device is named; tensors that exist stay where they are. */
+export function setDefaultDevice(name: string): void {
+  chosen = getDevice(name);
+}

@@ -1,0 +1,43 @@
+// Where this package lives on disk, and its version.
+import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+interface Package {
+  readonly name: string;
+  readonly version: string;
+}
+
+let found: { root: string; manifest: Package } | null | undefined;
+
+/** Walks up from this file: the source is in lib/, the build in dist/; inside a user's bundle there is nothing to find. */
+function find(): typeof found {
+  let directory: string;
+  try {
+    directory = dirname(fileURLToPath(import.meta.url));
+  } catch {
+    return null; // a bundler replaced import.meta.url by something that is not a file
+  }
+  for (;;) {
+    try {
+      const manifest = JSON.parse(readFileSync(join(directory, "package.json"), "utf8")) as Package;
+      if (manifest.name === "nablajs") return { root: directory, manifest };
+    } catch {
+      // no package.json here, or not one to read: look further up
+    }
+    const parent = dirname(directory);
+    if (parent === directory) return null;
+    directory = parent;
+  }
+}
+
+/** The directory of nablajs's package.json; undefined when the code was bundled into another program. */
+export function packageRoot(): string | undefined {
+  if (found === undefined) found = find();
+  return found?.root;
+}
+
+export function packageVersion(): string {
+  packageRoot();
+  return found?.manifest.version ?? "unknown (bundled)";
+}
