@@ -10,6 +10,9 @@ struct Error : std::runtime_error {
   Error(const char* code, const std::string& message) : std::runtime_error(message), code(code) {}
 };
 
-[[noreturn]] void fail(const char* code, const char* format, ...) __attribute__((format(printf, 2, 3)));
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+[[noreturn]] void fail(const char* code, const char* format, ...);
 
 }  // namespace nabla

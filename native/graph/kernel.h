@@ -56,6 +56,10 @@ struct Kernel {
   Run run;
 };
 
+// Names of the element-wise functions, which the `fn` of `elementwise` steps index; ends with a null. Defined next to
+// the kernel.
+extern const char* const elementwiseNames[];
+
 // Value of a 0-dimensional view (an immediate or parameter) as float64.
 double scalar(const View&);
 
@@ -66,5 +70,6 @@ double scalar(const View&);
 #define KERNEL(name) NABLA_KERNEL(name)
 #include "ops.def"
 #undef KERNEL
+#undef ALIASING_KERNEL
 
 }  // namespace nabla
