@@ -118,32 +118,21 @@ export function normalizeAxes(axes: number | readonly number[] | null | undefine
 /** Strides of `target` over the same memory, or null when that needs a copy (the rule of `Tensor.view`). */
 export function reshapeStrides(shape: Shape, strides: Shape, target: Shape): number[] | null {
   if (numelOf(shape) === 0 || isContiguous(shape, strides)) return rowMajor(target);
-  const out = new Array<number>(target.length);
+  const dims = shape.filter((d) => d !== 1);
+  const steps = strides.filter((_, i) => shape[i] !== 1);
+  const out = new Array<number>(target.length).fill(1);
   let t = target.length - 1;
-  // Walk groups of old dimensions that are contiguous with each other; each must be filled by whole new dimensions.
-  for (let i = shape.length - 1; i >= 0; ) {
-    let size = shape[i];
-    const inner = strides[i];
-    let j = i - 1;
-    while (j >= 0 && (shape[j] === 1 || size === 1 || strides[j] === inner * size)) {
-      if (size === 1 && shape[j] !== 1) return reshapeStrides(dropOnes(shape), dropOnes(strides, shape), target);
-      size *= shape[j];
-      j--;
-    }
-    let left = size;
-    let step = inner;
-    while (t >= 0 && (left > 1 || target[t] === 1)) {
+  // Each group of old dimensions that are contiguous with each other must be filled by whole new dimensions.
+  for (let i = dims.length - 1; i >= 0; ) {
+    let step = steps[i];
+    let left = dims[i--];
+    while (i >= 0 && steps[i] === step * left) left *= dims[i--];
+    while (left > 1) {
       if (left % target[t] !== 0) return null;
       out[t] = step;
       step *= target[t];
-      left /= target[t];
-      t--;
+      left /= target[t--];
     }
-    if (left !== 1) return null;
-    i = j;
   }
-  for (; t >= 0; t--) out[t] = 1;
   return out;
 }
-
-const dropOnes = (list: Shape, shape: Shape = list): number[] => list.filter((_, i) => shape[i] !== 1);

@@ -12,4 +12,17 @@ namespace nabla {
 void gemm(DType t, int64_t M, int64_t N, int64_t K, const void* a, int64_t aRow, int64_t aCol, const void* b,
           int64_t bRow, int64_t bCol, void* c, int64_t cRow, int64_t cCol, bool accumulate);
 
+// The same for a batch of products, also of float16 and bfloat16 (computed in float32).
+struct Matrix {
+  const void* data;
+  int64_t batch, row, col;  // strides
+};
+struct Product {
+  DType type;
+  int64_t batch, M, N, K;
+  Matrix a, b, c;  // c is written
+  bool accumulate;
+};
+void gemm(Product);
+
 }  // namespace nabla

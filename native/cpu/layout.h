@@ -1,7 +1,6 @@
 // Walking over dimensions: what kernels of any strides share. Also the checks that many kernels begin with.
 #pragma once
 #include <algorithm>
-#include <atomic>
 #include <cstdlib>
 #include <string>
 
@@ -85,30 +84,22 @@ inline void parallelRange(int64_t count, int64_t grain, F&& body) {
   parallel(ceilDiv(count, grain), [&](int64_t chunk) { body(chunk * grain, std::min(count, (chunk + 1) * grain)); });
 }
 
-// Memory for the time of a chunk. Nothing may be thrown inside a parallel loop, so `get` returns null when there is
-// none and `Memory::failed` remembers it for after the loop.
-class Memory {
- public:
-  std::atomic<bool> failed{false};
-  void check(const Call& call) const {
-    if (failed) fail("MEMORY", "%s: not enough memory for temporary values", call.op);
-  }
-};
+// Memory for the time of a chunk, aligned on 64 bytes.
 class Scratch {
  public:
-  Scratch(Memory& memory, size_t bytes) : block(bytes == 0 ? nullptr : std::malloc(bytes + 63)) {
-    if (bytes != 0 && block == nullptr) memory.failed = true;
+  Scratch(const Call& call, size_t bytes) : block_(std::malloc(bytes + 63)) {
+    if (!block_) fail("MEMORY", "%s: no memory for %zu bytes of temporary values", call.op, bytes);
   }
-  ~Scratch() { std::free(block); }
+  ~Scratch() { std::free(block_); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
   template <typename T>
   T* get() const {
-    return reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(block) + 63) & ~uintptr_t(63));
+    return reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(block_) + 63) & ~uintptr_t(63));
   }
 
  private:
-  void* block;
+  void* block_;
 };
 
 inline std::string shapeText(const View& v) {

@@ -76,7 +76,7 @@ void check_arange(const Call& c) {
 
 void run_arange(const Call& c) {
   withType(c.out[0].dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
+    using T = TypeOf<decltype(tag)>;
     if constexpr (std::is_integral_v<Compute<T>>) {
       const int64_t start = integer(c.in[0]), step = integer(c.in[1]);
       fill<T>(c.out[0], [&](int64_t first, int64_t count, T* values) {
@@ -99,7 +99,7 @@ void check_uniform(const Call& c) {
 void run_uniform(const Call& c) {
   const uint64_t seed = counter(c, "seed", c.in[0]), offset = counter(c, "offset", c.in[1]);
   withFloat(c.out[0].dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
+    using T = TypeOf<decltype(tag)>;
     fill<T>(c.out[0], [&](int64_t first, int64_t count, T* values) {
       if constexpr (std::is_same_v<T, double>) {
         wordPairs(seed, offset, first, count,
@@ -123,7 +123,7 @@ void check_normal(const Call& c) {
 void run_normal(const Call& c) {
   const uint64_t seed = counter(c, "seed", c.in[0]), offset = counter(c, "offset", c.in[1]);
   withFloat(c.out[0].dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
+    using T = TypeOf<decltype(tag)>;
     fill<T>(c.out[0], [&](int64_t first, int64_t count, T* values) {
       wordPairs(seed, offset, first, count,
                 [&](int64_t j, uint32_t w0, uint32_t w1) { values[j] = convert<T>(normal64(w0, w1)); });
@@ -139,7 +139,7 @@ void run_randint(const Call& c) {
   if (!(low < high) || std::isinf(high - low))
     fail("PROGRAM", "randint: low must be less than high, both finite, got %g and %g", low, high);
   withType(c.out[0].dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
+    using T = TypeOf<decltype(tag)>;
     fill<T>(c.out[0], [&](int64_t first, int64_t count, T* values) {
       wordPairs(seed, offset, first, count, [&](int64_t j, uint32_t w0, uint32_t w1) {
         values[j] = convert<T>(low + std::floor(uniform64(w0, w1) * (high - low)));

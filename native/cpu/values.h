@@ -80,10 +80,13 @@ inline bool isNan(T v) {
   else return false;
 }
 
+// A type as the argument of a generic lambda, and back: using T = TypeOf<decltype(tag)>.
 template <typename T>
 struct Tag {
   using type = T;
 };
+template <typename TagT>
+using TypeOf = typename std::remove_reference_t<TagT>::type;
 
 // Calls f(Tag<T>) with the storage type of a dtype.
 template <typename F>

@@ -54,11 +54,8 @@ struct Kernel {
   const char* name;
   Check check;
   Run run;
+  bool aliasing;  // its outputs may overlap its inputs
 };
-
-// Names of the element-wise functions, which the `fn` of `elementwise` steps index; ends with a null. Defined next to
-// the kernel.
-extern const char* const elementwiseNames[];
 
 // Value of a 0-dimensional view (an immediate or parameter) as float64.
 double scalar(const View&);

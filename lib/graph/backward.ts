@@ -1,0 +1,271 @@
+// The backward pass: walks the tape from the outputs to the leaves in descending order of time. Gradient rules emit
+// ordinary operations, so this file appends to the graph and computes nothing itself.
+import { AutogradError, ShapeError } from "../errors.js";
+import { applyView, checkTensor, edgeOf, type Input, setVjp } from "../ops/define.js";
+import { inScope, Scope } from "../tensor/scope.js";
+import { sameShape, show } from "../tensor/shape.js";
+import type { Tensor } from "../tensor/tensor.js";
+import { enableGrad, modes } from "./modes.js";
+import { type Edge, type GradNode, LeafNode } from "./tape.js";
+
+export interface BackwardOptions {
+  /** Gradient of the result with respect to this tensor; needed unless it has one element. */
+  gradient?: Tensor;
+  /** Keep the saved values so that the graph can be used again. Default: the value of `createGraph`. */
+  retainGraph?: boolean;
+  /** Record the backward pass itself, so that gradients can be differentiated again. */
+  createGraph?: boolean;
+}
+
+/** What the backward pass needs from the catalogue; set there because the catalogue depends on this file. */
+export interface Arithmetic {
+  add(a: Tensor, b: Tensor): Tensor;
+  addInPlace(a: Tensor, b: Tensor): Tensor;
+  onesLike(x: Tensor): Tensor;
+  cast(x: Tensor, dtype: Tensor["dtype"]): Tensor;
+  copy(x: Tensor): Tensor;
+  hasNaN(x: Tensor): boolean;
+}
+let arithmetic: Arithmetic;
+export const setArithmetic = (value: Arithmetic): void => {
+  arithmetic = value;
+};
+
+/** `Tensor.backward`: adds to the `grad` of every leaf. */
+export function backward(root: Tensor, gradient: Tensor | null, options: BackwardOptions): void {
+  run([root], [gradient], options, null, "backward");
+}
+
+/** Gradients of `outputs` with respect to `inputs`, returned and not accumulated; null where there is no path. */
+export function gradients(
+  outputs: readonly Tensor[],
+  inputs: readonly Tensor[],
+  grads: readonly (Tensor | null)[],
+  options: BackwardOptions,
+): (Tensor | null)[] {
+  return run(outputs, grads, options, inputs, "grad");
+}
+
+function run(
+  roots: readonly Tensor[],
+  rootGrads: readonly (Tensor | null)[],
+  options: BackwardOptions,
+  wanted: readonly Tensor[] | null,
+  op: string,
+): (Tensor | null)[] {
+  const createGraph = options.createGraph ?? false;
+  const retainGraph = options.retainGraph ?? createGraph;
+  const before = modes.grad;
+  modes.grad = createGraph;
+  // Temporaries are freed as soon as the pass is over; a recorded pass keeps what its graph needs instead.
+  const scope = createGraph || modes.capture ? null : new Scope();
+  const kept = new Set<Tensor>();
+  try {
+    return new Pass(scope, kept, createGraph, retainGraph).run(roots, rootGrads, wanted, op);
+  } finally {
+    modes.grad = before;
+    scope?.close(kept);
+  }
+}
+
+class Pass {
+  private readonly pending = new Map<GradNode, (Tensor | null)[]>();
+  /** Storages that are the gradient of a leaf or belong to somebody else: another leaf needs a copy. */
+  private readonly owned = new Set<unknown>();
+
+  constructor(
+    private readonly scope: Scope | null,
+    private readonly kept: Set<Tensor>,
+    private readonly createGraph: boolean,
+    private readonly retainGraph: boolean,
+  ) {}
+
+  run(
+    roots: readonly Tensor[],
+    rootGrads: readonly (Tensor | null)[],
+    wanted: readonly Tensor[] | null,
+    op: string,
+  ): (Tensor | null)[] {
+    const starts: GradNode[] = [];
+    for (let i = 0; i < roots.length; i++) {
+      const root = roots[i].use(op);
+      const edge = edgeOf(root);
+      if (!edge) {
+        throw new AutogradError(
+          `${op}: this tensor does not require a gradient and has no graph; ` +
+            "make an input with requiresGrad: true, and do not detach or use noGrad on the way",
+        );
+      }
+      this.give(edge, this.rootGradient(root, rootGrads[i], op));
+      starts.push(edge.node);
+    }
+    const targets = wanted?.map((x) => {
+      const edge = edgeOf(x.use(op));
+      if (!edge) throw new AutogradError(`${op}: an input does not require a gradient; set requiresGrad on it`);
+      return edge;
+    });
+    const results: (Tensor | null)[] = targets ? targets.map(() => null) : [];
+    const targetsOf = new Map<GradNode, number[]>();
+    targets?.forEach((edge, i) => {
+      const list = targetsOf.get(edge.node);
+      if (list) list.push(i);
+      else targetsOf.set(edge.node, [i]);
+    });
+    const { nodes, through } = order(starts, targets);
+    for (const node of nodes) {
+      const grads = this.pending.get(node);
+      if (!grads) continue;
+      this.pending.delete(node);
+      this.callHooks(node, grads);
+      for (const i of targetsOf.get(node) ?? []) {
+        results[i] = grads[(targets as Edge[])[i].index] ?? null;
+        if (results[i]) this.kept.add(results[i]);
+      }
+      if (node instanceof LeafNode) {
+        if (!targets && grads[0]) this.accumulate(node.tensor, grads[0]);
+        continue;
+      }
+      if (!through.has(node)) continue;
+      this.propagate(node, grads);
+      if (!this.retainGraph) node.release();
+    }
+    return results;
+  }
+
+  private rootGradient(root: Tensor, gradient: Tensor | null, op: string): Tensor {
+    if (gradient === null) {
+      if (root.numel !== 1) {
+        throw new ShapeError(
+          `${op}: a tensor of shape ${show(root.shape)} is not one number; reduce it (sum(), mean()) ` +
+            "or give the gradient of the result with respect to it",
+        );
+      }
+      return inScope(this.scope, () => arithmetic.onesLike(root));
+    }
+    checkTensor(gradient, op);
+    if (!sameShape(gradient.shape, root.shape)) {
+      throw new ShapeError(`${op}: the gradient has shape ${show(gradient.shape)}, the tensor ${show(root.shape)}; they must be equal`);
+    }
+    this.owned.add(gradient.storage);
+    return gradient.dtype === root.dtype ? gradient : inScope(this.scope, () => arithmetic.cast(gradient, root.dtype));
+  }
+
+  private give(edge: Edge, grad: Tensor): void {
+    let grads = this.pending.get(edge.node);
+    if (!grads) {
+      grads = new Array<Tensor | null>(edge.node.outputs.length).fill(null);
+      this.pending.set(edge.node, grads);
+    }
+    const sum = grads[edge.index];
+    grads[edge.index] = sum ? inScope(this.scope, () => arithmetic.add(sum, grad)) : grad;
+  }
+
+  private propagate(node: GradNode, grads: readonly (Tensor | null)[]): void {
+    const results = inScope(this.scope, () => node.backward(grads));
+    const { edges } = node;
+    for (let i = 0; i < edges.length; i++) {
+      const edge = edges[i];
+      const grad = results[i];
+      if (!edge || !grad) continue;
+      const expected = edge.node.outputs[edge.index];
+      if (!sameShape(grad.shape, expected.shape)) {
+        throw new AutogradError(
+          `backward: the gradient rule of ${node.op} returned shape ${show(grad.shape)} for input ${i} of shape ${show(expected.shape)}`,
+        );
+      }
+      if (modes.anomaly && arithmetic.hasNaN(grad)) {
+        const where = node.trace?.split("\n").slice(2).join("\n") ?? "";
+        throw new AutogradError(`backward: the gradient of ${node.op} with respect to its input ${i} has NaN; it was called\n${where}`);
+      }
+      this.give(edge, grad.dtype === expected.dtype ? grad : inScope(this.scope, () => arithmetic.cast(grad, expected.dtype)));
+    }
+  }
+
+  private accumulate(leaf: Tensor, grad: Tensor): void {
+    const old = leaf.grad;
+    if (old) {
+      if (this.createGraph) leaf.grad = arithmetic.add(old, grad);
+      else inScope(this.scope, () => arithmetic.addInPlace(old, grad));
+      return;
+    }
+    const mine = this.createGraph || (!this.owned.has(grad.storage) && grad.isContiguous());
+    const own = mine ? grad : inScope(null, () => arithmetic.copy(grad));
+    this.owned.add(own.storage);
+    this.kept.add(own);
+    leaf.grad = own;
+  }
+
+  private callHooks(node: GradNode, grads: (Tensor | null)[]): void {
+    if (!node.hooks) return;
+    for (const [index, hooks] of node.hooks) {
+      for (const hook of hooks) {
+        const grad = grads[index];
+        if (!grad) continue;
+        this.kept.add(grad);
+        this.owned.add(grad.storage);
+        const replaced = inScope(null, () => hook(grad));
+        if (replaced) {
+          checkTensor(replaced, "hook");
+          if (!sameShape(replaced.shape, grad.shape)) {
+            throw new ShapeError(`hook: returned shape ${show(replaced.shape)} for a gradient of shape ${show(grad.shape)}`);
+          }
+          grads[index] = replaced;
+        }
+      }
+    }
+  }
+}
+
+/**
+ * The nodes to visit, latest first, and those among them to walk through: with targets, only those from which another
+ * target can be reached.
+ */
+function order(
+  starts: readonly GradNode[],
+  targets: readonly Edge[] | undefined,
+): { nodes: GradNode[]; through: ReadonlySet<GradNode> } {
+  const seen = new Set<GradNode>();
+  const stack = [...starts];
+  for (let node = stack.pop(); node; node = stack.pop()) {
+    if (seen.has(node)) continue;
+    seen.add(node);
+    for (const edge of node.edges) if (edge && !seen.has(edge.node)) stack.push(edge.node);
+  }
+  const nodes = [...seen].sort((a, b) => b.id - a.id);
+  if (!targets) return { nodes, through: seen };
+  const useful = new Set(targets.map((t) => t.node));
+  const through = new Set<GradNode>();
+  for (let i = nodes.length - 1; i >= 0; i--) {
+    const node = nodes[i];
+    if (node.edges.some((e) => e && useful.has(e.node))) {
+      through.add(node);
+      useful.add(node);
+    }
+  }
+  return { nodes: nodes.filter((n) => useful.has(n)), through };
+}
+
+const aliasDef = { name: "alias", grad: (grads: readonly (Tensor | null)[]) => [grads[0]] };
+
+/** Gradient of a function of several inputs, each taken as independent of the others. */
+setVjp((fn, inputs, needs, grads) => {
+  const createGraph = modes.grad;
+  return enableGrad(() => {
+    const xs: Input[] = inputs.map((input, i) => {
+      if (!needs[i]) return input;
+      const x = input as Tensor;
+      return createGraph ? applyView(aliasDef, x, x.shape, x.strides, x.offset, null) : x.detach().requireGrad();
+    });
+    const outputs = fn(xs);
+    const used = outputs.map((y, i) => ({ y, grad: grads[i] })).filter(({ y, grad }) => grad && y.requiresGrad);
+    const wanted = xs.filter((_, i) => needs[i]) as Tensor[];
+    const found = gradients(
+      used.map((u) => u.y),
+      wanted,
+      used.map((u) => u.grad),
+      { createGraph },
+    );
+    let next = 0;
+    return inputs.map((_, i) => (needs[i] ? found[next++] : null));
+  });
+});

@@ -1,0 +1,81 @@
+// A capture: the instructions that a function would have sent to its device, recorded instead of run.
+import type { Device } from "../device/device.js";
+import { CaptureError } from "../errors.js";
+import { Storage } from "../tensor/storage.js";
+import type { Tensor } from "../tensor/tensor.js";
+import { type Operand, Scalar, type View } from "./encode.js";
+import { modes } from "./modes.js";
+
+/** A kernel call on symbolic or real storages. */
+export interface Instruction {
+  readonly op: string;
+  readonly attrs: readonly number[];
+  readonly outs: readonly View[];
+  readonly ins: readonly Operand[];
+  readonly work: number;
+}
+
+export class Capture {
+  readonly instructions: Instruction[] = [];
+  /** Numbers that change from step to step, in the order in which they appeared. */
+  readonly scalars = new Set<Scalar>();
+  /** What must be repeated on the host before each replay: step counters. */
+  readonly effects: (() => void)[] = [];
+  /** Conditions under which the recording holds. */
+  readonly guards: (() => boolean)[] = [];
+  /** Gradients assigned inside. */
+  readonly grads = new Map<Tensor, Tensor | null>();
+
+  constructor(readonly device: Device) {}
+
+  allocate(device: Device, bytes: number): Storage {
+    this.checkDevice(device);
+    return new Storage(device, bytes, this);
+  }
+
+  append(
+    device: Device,
+    op: string,
+    attrs: readonly number[],
+    outs: readonly Operand[],
+    ins: readonly Operand[],
+    work: number,
+  ): void {
+    this.checkDevice(device);
+    for (const x of ins) if (x instanceof Scalar && typeof x.value === "function") this.scalars.add(x);
+    this.instructions.push({ op, attrs, outs: outs as readonly View[], ins, work });
+  }
+
+  readGrad(leaf: Tensor): Tensor | null {
+    const written = this.grads.get(leaf);
+    if (written !== undefined) return written;
+    const before = leaf.ownGrad;
+    this.guards.push(() => leaf.ownGrad === before);
+    return before;
+  }
+
+  writeGrad(leaf: Tensor, value: Tensor | null): void {
+    this.grads.set(leaf, value);
+  }
+
+  private checkDevice(device: Device): void {
+    if (device !== this.device) {
+      throw new CaptureError(
+        `compile: the function works on device ${device.name}, but was captured for ${this.device.name}; use one device`,
+      );
+    }
+  }
+}
+
+/** Runs `effect` now and, inside a captured function, again before each replay. */
+export function everyStep(effect: () => void): void {
+  effect();
+  modes.capture?.effects.push(effect);
+}
+
+/** Reads a host value on which a captured function depends: another value later means another capture. */
+export function depends<T>(read: () => T): T {
+  const value = read();
+  modes.capture?.guards.push(() => Object.is(read(), value));
+  return value;
+}

@@ -1,0 +1,234 @@
+// The eager command stream of a device: operations are appended as words and executed when a value is read, when the
+// stream is full, or when enough work has gathered. Also the place where buffers are counted, freed and reclaimed.
+import os from "node:os";
+import process from "node:process";
+import v8 from "node:v8";
+import vm from "node:vm";
+import type { Device } from "../device/device.js";
+import { MemoryError } from "../errors.js";
+import { Storage } from "../tensor/storage.js";
+import { encode, encodedLength, type Operand, type Resolver, writeNumber } from "./encode.js";
+
+/** Elements of work after which a batch is handed to the device's own thread instead of waiting for a read. */
+const SUBMIT_WORK = 1 << 17;
+/** Bytes and buffers allocated between two looks at what the garbage collector has found dead. */
+const SWEEP_BYTES = 16 << 20;
+const SWEEP_BUFFERS = 4096;
+
+export class Stream {
+  private readonly words: Int32Array;
+  private end = 0;
+  private work = 0;
+  private bytesSinceSweep = 0;
+  private buffersSinceSweep = 0;
+  /** An upper bound of the bytes in use, made exact when it reaches the limit. */
+  private bytes = 0;
+  /** Growth not yet reported to V8, whose collector finds the dead buffers. */
+  private unreported = 0;
+  /** Bytes of the buffer in each slot. */
+  private readonly sizes: number[] = [];
+  private readonly resolver: Resolver;
+  private readonly control: { alloc: number; free: number; adopt: number; replay: number };
+
+  constructor(readonly device: Device) {
+    this.words = device.stream;
+    this.resolver = { slot: (storage) => device.bind(storage), parameter: null };
+    const id = (name: string) => device.ops.get(name) as number;
+    this.control = { alloc: id("alloc"), free: id("free"), adopt: id("adopt"), replay: id("replay") };
+  }
+
+  /** A new buffer, its contents undefined. */
+  allocate(bytes: number, op: string): Storage {
+    this.count(bytes, op);
+    const storage = new Storage(this.device, bytes);
+    const p = this.begin(this.control.alloc, 3);
+    this.words[p] = this.bind(storage);
+    this.words[p + 1] = bytes | 0;
+    this.words[p + 2] = Math.floor(bytes / 2 ** 32);
+    return storage;
+  }
+
+  /** A new buffer with a copy of host data. */
+  upload(source: ArrayBufferView, op: string): Storage {
+    this.count(source.byteLength, op);
+    const staged = this.device.stage(source);
+    const storage = new Storage(this.device, source.byteLength);
+    const p = this.begin(this.control.adopt, 2);
+    this.words[p] = this.bind(storage);
+    this.words[p + 1] = staged;
+    return storage;
+  }
+
+  private bind(storage: Storage): number {
+    const slot = this.device.bind(storage);
+    this.sizes[slot] = storage.bytes;
+    return slot;
+  }
+
+  /** Frees a buffer after the instructions that precede; the storage is dead from here on. */
+  free(storage: Storage): void {
+    if (!storage.alive) return;
+    storage.alive = false;
+    const p = this.begin(this.control.free, 1);
+    this.words[p] = this.device.release(storage);
+    this.uncount(storage.bytes);
+  }
+
+  /** Appends one instruction. `work` is a measure of its cost in elements. */
+  append(op: number, attrs: readonly number[], outs: readonly Operand[], ins: readonly Operand[], work: number): void {
+    this.room(encodedLength(attrs, outs, ins));
+    this.end = encode(this.words, this.end, op, attrs, outs, ins, this.resolver);
+    this.worked(work);
+  }
+
+  /** Appends the replay of a loaded program. */
+  replay(program: number, bound: readonly Storage[], parameters: readonly number[], work: number): void {
+    let p = this.begin(this.control.replay, 1 + bound.length + 2 * parameters.length);
+    this.words[p++] = program;
+    for (let i = 0; i < bound.length; i++) this.words[p++] = this.device.bind(bound[i]);
+    for (let i = 0; i < parameters.length; i++, p += 2) writeNumber(this.words, p, parameters[i]);
+    this.worked(work);
+  }
+
+  /** Copies `target.byteLength` bytes from a buffer, after everything appended so far has run. */
+  read(storage: Storage, byteOffset: number, target: ArrayBufferView): void {
+    this.flush();
+    this.device.read(storage, byteOffset, target);
+  }
+
+  /** The same without blocking this thread. */
+  readAsync(storage: Storage, byteOffset: number, target: ArrayBufferView): Promise<void> {
+    this.submit();
+    return this.device.readAsync(storage, byteOffset, target);
+  }
+
+  /** Runs what was appended before it returns. */
+  flush(): void {
+    const n = this.reset();
+    if (n > 0) this.device.flush(n);
+  }
+
+  /** Hands what was appended to the device's own thread. */
+  submit(): void {
+    const n = this.reset();
+    if (n > 0) this.device.submit(n);
+  }
+
+  /** Frees the buffers whose owners the garbage collector has found unreachable. */
+  sweep(): void {
+    this.bytesSinceSweep = 0;
+    this.buffersSinceSweep = 0;
+    const { device } = this;
+    if (Math.abs(this.unreported) >= 1 << 20) {
+      device.adjustMemory(this.unreported);
+      this.unreported = 0;
+    }
+    const dead = device.sweep();
+    for (let i = 0; i < dead.length; i++) {
+      const p = this.begin(this.control.free, 1);
+      this.words[p] = dead[i];
+      this.uncount(this.sizes[dead[i]]);
+    }
+  }
+
+  /** Room for a control instruction of `nAttr` attributes, whose position is returned. */
+  private begin(op: number, nAttr: number): number {
+    this.room(5 + nAttr);
+    const { words, end } = this;
+    words[end] = op;
+    words[end + 1] = 5 + nAttr;
+    words[end + 2] = 0;
+    words[end + 3] = 0;
+    words[end + 4] = nAttr;
+    this.end = end + 5 + nAttr;
+    return end + 5;
+  }
+
+  /** Slots are good for one batch, so room is made before they are bound. */
+  private room(words: number): void {
+    if (this.end + words > this.words.length) this.submit();
+  }
+
+  private worked(work: number): void {
+    this.work += work;
+    if (this.work > SUBMIT_WORK) this.submit();
+  }
+
+  private reset(): number {
+    const n = this.end;
+    this.end = 0;
+    this.work = 0;
+    return n;
+  }
+
+  /** Counts a buffer about to be made; looks for dead ones from time to time, and in earnest when memory is short. */
+  private count(bytes: number, op: string): void {
+    this.bytesSinceSweep += bytes;
+    if (this.bytesSinceSweep > SWEEP_BYTES || ++this.buffersSinceSweep > SWEEP_BUFFERS) this.sweep();
+    if (this.bytes + bytes > memoryLimit()) {
+      this.bytes = this.inUse();
+      if (this.bytes + bytes > memoryLimit()) {
+        collectGarbage();
+        this.bytes = this.inUse();
+      }
+      if (this.bytes + bytes > memoryLimit()) {
+        throw new MemoryError(
+          `${op}: ${size(bytes)} more are needed, ${size(this.bytes)} are in use on device "${this.device.name}" and ` +
+            `${size(memoryLimit())} may be used; use smaller tensors or batches, or dispose of tensors that are done`,
+        );
+      }
+    }
+    this.bytes += bytes;
+    this.unreported += bytes;
+  }
+
+  private uncount(bytes: number): void {
+    this.bytes -= bytes;
+    this.unreported -= bytes;
+  }
+
+  /** Bytes in use once everything dead is freed. */
+  inUse(): number {
+    this.sweep();
+    this.flush();
+    return this.device.memory().inUse;
+  }
+}
+
+const size = (bytes: number): string =>
+  bytes >= 2 ** 30 ? `${(bytes / 2 ** 30).toFixed(1)} GiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+
+let limit = 0;
+/** Bytes that the buffers of this process may take: nine tenths of what the machine or the container has. */
+export function memoryLimit(): number {
+  if (limit === 0) {
+    const constrained = process.constrainedMemory?.() ?? 0;
+    const total = os.totalmem();
+    limit = 0.9 * (constrained > 0 && constrained < total ? constrained : total);
+  }
+  return limit;
+}
+
+let collect: (() => void) | undefined;
+/** A full garbage collection: the last resort before memory is refused. */
+function collectGarbage(): void {
+  if (!collect) {
+    v8.setFlagsFromString("--expose-gc");
+    collect = vm.runInNewContext("gc") as () => void;
+  }
+  collect();
+}
+
+const streams = new Map<Device, Stream>();
+
+/** The stream of a device in this environment. */
+export function streamOf(device: Device): Stream {
+  let stream = streams.get(device);
+  if (!stream) {
+    stream = new Stream(device);
+    streams.set(device, stream);
+  }
+  return stream;
+}
+
+export const allStreams = (): Iterable<Stream> => streams.values();

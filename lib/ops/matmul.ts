@@ -1,0 +1,123 @@
+// Matrix products. Shapes in comments: … batch dimensions, M×K · K×N → M×N.
+import { DTypeError, ShapeError } from "../errors.js";
+import { resultType } from "../tensor/dtype.js";
+import { broadcastShapes, type Shape, show } from "../tensor/shape.js";
+import type { Tensor } from "../tensor/tensor.js";
+import { apply1, checkTensor, installMethods, type Input, type MethodsOf, type OpDef } from "./define.js";
+import { add } from "./elementwise.js";
+import { expand, reshape, transpose } from "./movement.js";
+import { cast } from "./pointwise.js";
+
+/** B×M×K · B×K×N → B×M×N. */
+const matmulDef: OpDef<null> = {
+  name: "matmul",
+  saves: (needs) => ({ inputs: [...(needs[1] ? [0] : []), ...(needs[0] ? [1] : [])] }),
+  grad: ([g], { inputs: [a, b], needs }) => [
+    needs[0] ? product(g!, transpose(b, 1, 2)) : null, // B×M×N · (B×K×N)ᵀ → B×M×K
+    needs[1] ? product(transpose(a, 1, 2), g!) : null, // (B×M×K)ᵀ · B×M×N → B×K×N
+  ],
+  work: ([a, b]: readonly Input[]) => {
+    const [x, y] = [a as Tensor, b as Tensor];
+    return (x.numel * y.shape[2]) / 16;
+  },
+};
+
+const product = (a: Tensor, b: Tensor): Tensor =>
+  apply1(matmulDef, [a, b], [], [a.shape[0], a.shape[1], b.shape[2]], a.dtype, null);
+
+/**
+ * Matrix product with PyTorch's rules: vectors are promoted to matrices and demoted again, leading dimensions are
+ * batches and broadcast. Both operands have one dtype after promotion.
+ *
+ * @throws ShapeError when the inner sizes differ.
+ * @example
+ * tensor([[1, 2], [3, 4]]).matmul(tensor([1, 1])).toArray(); // [3, 7]
+ */
+export function matmul(a: Tensor, b: Tensor): Tensor {
+  checkTensor(a, "matmul");
+  checkTensor(b, "matmul");
+  if (a.ndim === 0 || b.ndim === 0) {
+    throw new ShapeError(`matmul: shapes ${show(a.shape)} and ${show(b.shape)}: both need at least one dimension; use mul for scalars`);
+  }
+  const dtype = resultType([a, b]);
+  if (a.dtype !== b.dtype && a.ndim > 0 && b.ndim > 0 && dtype === "bool") {
+    throw new DTypeError(`matmul: dtypes ${a.dtype} and ${b.dtype}`);
+  }
+  const inner = b.ndim === 1 ? b.shape[0] : b.shape[b.ndim - 2];
+  if (a.shape[a.ndim - 1] !== inner) {
+    throw new ShapeError(
+      `matmul: shapes ${show(a.shape)} and ${show(b.shape)} do not match: the last dimension of the first ` +
+        `(${a.shape[a.ndim - 1]}) must equal the ${b.ndim === 1 ? "only" : "second-to-last"} dimension of the second (${inner})`,
+    );
+  }
+  let x = cast(a, dtype);
+  let y = cast(b, dtype);
+  if (a.ndim === 1) x = reshape(x, [1, a.shape[0]]);
+  if (b.ndim === 1) y = reshape(y, [b.shape[0], 1]);
+  const [m, k] = x.shape.slice(-2);
+  const n = y.shape[y.ndim - 1];
+  const batch = broadcastShapes(x.shape.slice(0, -2), y.shape.slice(0, -2), "matmul");
+  const count = batch.reduce((p, d) => p * d, 1);
+  // A batch of matrices against one matrix is one tall product.
+  const tall = y.ndim === 2 && x.ndim > 2;
+  const a3 = tall ? reshape(x, [1, count * m, k]) : toBatch(x, batch, count, m, k);
+  const b3 = tall ? reshape(y, [1, k, n]) : toBatch(y, batch, count, k, n);
+  const out = product(a3, b3);
+  const shape: number[] = [...batch];
+  if (a.ndim > 1) shape.push(m);
+  if (b.ndim > 1) shape.push(n);
+  return reshape(out, shape);
+}
+
+function toBatch(x: Tensor, batch: Shape, count: number, rows: number, columns: number): Tensor {
+  const own = x.shape.slice(0, -2).reduce((p, d) => p * d, 1);
+  // One matrix for all batches is expanded last, so that it is not copied.
+  if (own === 1) return expand(reshape(x, [1, rows, columns]), [count, rows, columns]);
+  return reshape(expand(x, [...batch, rows, columns]), [count, rows, columns]);
+}
+
+/** Product of two batches of matrices: B×M×K · B×K×N → B×M×N, without broadcasting. */
+export function bmm(a: Tensor, b: Tensor): Tensor {
+  checkTensor(a, "bmm");
+  checkTensor(b, "bmm");
+  if (a.ndim !== 3 || b.ndim !== 3 || a.shape[0] !== b.shape[0]) {
+    throw new ShapeError(`bmm: shapes ${show(a.shape)} and ${show(b.shape)}: two batches [B, M, K] and [B, K, N] are needed`);
+  }
+  return matmul(a, b);
+}
+
+/** Inner product of two vectors. */
+export function dot(a: Tensor, b: Tensor): Tensor {
+  checkTensor(a, "dot");
+  checkTensor(b, "dot");
+  if (a.ndim !== 1 || b.ndim !== 1) throw new ShapeError(`dot: two vectors are needed, got ${show(a.shape)} and ${show(b.shape)}`);
+  return matmul(a, b);
+}
+
+/** Outer product of two vectors: M · N → M×N. */
+export function outer(a: Tensor, b: Tensor): Tensor {
+  checkTensor(a, "outer");
+  checkTensor(b, "outer");
+  if (a.ndim !== 1 || b.ndim !== 1) throw new ShapeError(`outer: two vectors are needed, got ${show(a.shape)} and ${show(b.shape)}`);
+  return matmul(reshape(a, [a.shape[0], 1]), reshape(b, [1, b.shape[0]]));
+}
+
+/** x·Wᵀ + bias, the affine map of `nn.Linear`: …×I · (O×I)ᵀ + O → …×O. */
+export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor {
+  checkTensor(x, "linear");
+  checkTensor(weight, "linear");
+  if (weight.ndim !== 2 || x.ndim === 0 || x.shape[x.ndim - 1] !== weight.shape[1]) {
+    throw new ShapeError(
+      `linear: input ${show(x.shape)} and weight ${show(weight.shape)} do not match: ` +
+        "the input's last dimension must equal the weight's second",
+    );
+  }
+  const y = matmul(x, transpose(weight, 0, 1));
+  return bias ? add(y, bias) : y;
+}
+
+const methods = { matmul, bmm, dot, outer };
+installMethods(methods);
+declare module "../tensor/tensor.js" {
+  interface Tensor extends MethodsOf<typeof methods> {}
+}

@@ -1,0 +1,275 @@
+// The Tensor: a strided view of a storage, and its place on the tape. Operations are added to it as methods by the
+// families of lib/ops.
+import { AutogradError, CaptureError, DisposedError, DTypeError, ShapeError, ValueError } from "../errors.js";
+import { type BackwardOptions, backward } from "../graph/backward.js";
+import type { View } from "../graph/encode.js";
+import { modes } from "../graph/modes.js";
+import { streamOf } from "../graph/stream.js";
+import { type GradNode, type Hook, LeafNode } from "../graph/tape.js";
+import { rebase } from "../ops/strided.js";
+import { type DType, isFloat, type TypedArray } from "./dtype.js";
+import { format } from "./print.js";
+import { type NestedArray, nest, readBack, readBackAsync } from "./read.js";
+import { currentScope } from "./scope.js";
+import { isContiguous, numelOf, rowMajor, type Shape, show } from "./shape.js";
+import type { Storage } from "./storage.js";
+
+/**
+ * A multi-dimensional array on a device, with PyTorch's semantics.
+ *
+ * Make one with `tensor`, `zeros`, `randn` …; every operation is a method here and a function of the package. Shapes,
+ * dtypes and errors are immediate; values are computed at the latest when they are read.
+ *
+ * @example
+ * const a = tensor([[1, 2], [3, 4]], { requiresGrad: true });
+ * const c = a.matmul(a).relu().mean();
+ * c.backward();
+ * a.grad.toArray();
+ */
+export class Tensor implements View {
+  /** True after `dispose()`. */
+  disposed = false;
+  /** @internal Node of the tape that made this tensor; null for a leaf. */
+  node: GradNode | null = null;
+  /** @internal Which output of the node this is. */
+  outputIndex = 0;
+  /** @internal The tensor that this one is a view of. */
+  viewBase: Tensor | null = null;
+  /** @internal Node of the base when this view's own node was made: another one now means a write since. */
+  baseNode: GradNode | null = null;
+  private leaf: LeafNode | null = null;
+  private wantsGrad = false;
+  private gradient: Tensor | null = null;
+
+  /** @internal Use `tensor`, `zeros` … */
+  constructor(
+    /** @internal */
+    readonly storage: Storage,
+    readonly dtype: DType,
+    readonly shape: Shape,
+    /** Distance of neighbours along each dimension, in elements. */
+    readonly strides: Shape,
+    /** Position of the first element in the storage, in elements. */
+    readonly offset: number,
+  ) {
+    storage.references++;
+    currentScope()?.add(this);
+  }
+
+  /** Name of the device: `"cpu"`, `"js"`, `"cuda"`. */
+  get device(): string {
+    return this.storage.device.name;
+  }
+
+  /** Number of dimensions. */
+  get ndim(): number {
+    return this.shape.length;
+  }
+
+  /** Number of elements. */
+  get numel(): number {
+    return numelOf(this.shape);
+  }
+
+  /** Size of the first dimension. */
+  get length(): number {
+    if (this.shape.length === 0) throw new ShapeError("length: a 0-dimensional tensor has none");
+    return this.shape[0];
+  }
+
+  /** True when the elements lie one after the other in row-major order. */
+  isContiguous(): boolean {
+    return isContiguous(this.shape, this.strides);
+  }
+
+  // ---- gradients
+
+  /** True when gradients flow to this tensor. */
+  get requiresGrad(): boolean {
+    if (this.viewBase !== null && this.viewBase.node !== this.baseNode) rebase(this);
+    return this.wantsGrad || this.node !== null;
+  }
+  set requiresGrad(value: boolean) {
+    this.requireGrad(value);
+  }
+
+  /** Makes this leaf require a gradient, or not; returns it (`requires_grad_`). */
+  requireGrad(value = true): this {
+    if (this.node) {
+      if (value) return this;
+      throw new AutogradError("requiresGrad: only a leaf can stop requiring a gradient; use detach()");
+    }
+    if (value && !isFloat(this.dtype)) {
+      throw new DTypeError(`requiresGrad: only floating point tensors can require gradients, this one is ${this.dtype}`);
+    }
+    this.wantsGrad = value;
+    return this;
+  }
+
+  /** True for a tensor that no recorded operation made. */
+  get isLeaf(): boolean {
+    return this.node === null;
+  }
+
+  /** The node that made this tensor, or null; `gradFn.name` is for example `"MeanBackward"`. */
+  get gradFn(): { readonly name: string } | null {
+    return this.node;
+  }
+
+  /** Gradient accumulated by `backward()`, of the shape and dtype of this tensor; null before. */
+  get grad(): Tensor | null {
+    return modes.capture ? modes.capture.readGrad(this) : this.gradient;
+  }
+  set grad(value: Tensor | null) {
+    if (value && (numelOf(value.shape) !== this.numel || show(value.shape) !== show(this.shape))) {
+      throw new ShapeError(`grad: a gradient of shape ${show(value.shape)} does not fit a tensor of shape ${show(this.shape)}`);
+    }
+    if (modes.capture) modes.capture.writeGrad(this, value);
+    else this.gradient = value;
+  }
+
+  /** @internal The gradient as it is outside of any capture. */
+  get ownGrad(): Tensor | null {
+    return this.gradient;
+  }
+  /** @internal */
+  set ownGrad(value: Tensor | null) {
+    this.gradient = value;
+  }
+
+  /** @internal The node that receives this leaf's gradient. */
+  leafNode(): LeafNode {
+    this.leaf ??= new LeafNode(this);
+    return this.leaf;
+  }
+
+  /**
+   * Computes the gradients of this tensor with respect to the leaves of its graph and adds them to their `grad`.
+   *
+   * @param options a gradient for a tensor of more than one element, and/or `retainGraph` (keep the graph for another
+   *   pass), `createGraph` (record the backward pass itself, for gradients of gradients).
+   * @throws AutogradError when the graph was used before, or there is none.
+   * @example
+   * x.mul(x).sum().backward();
+   */
+  backward(gradient?: Tensor | BackwardOptions | null, options?: BackwardOptions): void {
+    if (gradient instanceof Tensor || gradient === null || gradient === undefined) {
+      backward(this, gradient ?? null, options ?? {});
+    } else {
+      backward(this, gradient.gradient ?? null, gradient);
+    }
+  }
+
+  /** Calls `hook` with the gradient of this tensor whenever one is computed; a returned tensor replaces it. */
+  registerHook(hook: Hook): () => void {
+    if (!this.requiresGrad) throw new AutogradError("registerHook: this tensor does not require a gradient");
+    return this.node ? this.node.addHook(this.outputIndex, hook) : this.leafNode().addHook(0, hook);
+  }
+
+  /** Keeps the gradient of this non-leaf tensor in `grad` (`retain_grad`). */
+  retainGrad(): this {
+    if (!this.node) return this;
+    this.node.addHook(this.outputIndex, (grad) => {
+      this.grad = this.grad ? this.grad.add(grad) : grad;
+    });
+    return this;
+  }
+
+  /** The same values without a graph: gradients do not flow through. Shares memory. */
+  detach(): Tensor {
+    return new Tensor(this.use("detach").storage, this.dtype, this.shape, this.strides, this.offset);
+  }
+
+  // ---- values
+
+  /**
+   * The values in row-major order, as a typed array (bits in a Uint16Array for float16 and bfloat16). Waits on the
+   * device without blocking the event loop.
+   */
+  async data(): Promise<TypedArray> {
+    return readBackAsync(this.use("data"));
+  }
+
+  /** The values in row-major order; blocks until they are computed. */
+  dataSync(): TypedArray {
+    return readBack(this.use("dataSync"));
+  }
+
+  /** The value of a tensor of one element, as a number (0 or 1 for bool). */
+  item(): number {
+    if (this.numel !== 1) {
+      throw new ShapeError(`item: a tensor of shape ${show(this.shape)} has ${this.numel} elements, not one; use toArray() or dataSync()`);
+    }
+    return Number(nest(readBack(this.use("item")), this.dtype, []));
+  }
+
+  /** The values as nested arrays of numbers (booleans for bool). */
+  toArray(): NestedArray {
+    return nest(readBack(this.use("toArray")), this.dtype, this.shape);
+  }
+
+  /** Prints like PyTorch; large tensors are summarised. */
+  toString(): string {
+    if (this.disposed) return "Tensor(disposed)";
+    if (this.storage.capture) return `Tensor(shape=${show(this.shape)}, dtype=${this.dtype}, captured)`;
+    return format(this);
+  }
+
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return this.toString();
+  }
+
+  /** Refused: a tensor in a condition or in arithmetic would silently compare objects. */
+  [Symbol.toPrimitive](hint: string): number | string {
+    if (hint === "string") return this.toString();
+    throw new ValueError("a tensor is not a number: use item() for its value, and add(), mul() … for arithmetic");
+  }
+
+  // ---- memory
+
+  /**
+   * Frees this handle early; the memory goes when no other tensor, view or recorded graph needs it. Never required.
+   */
+  dispose(): void {
+    if (this.disposed) return;
+    this.disposed = true;
+    this.release();
+  }
+
+  /** `using t = zeros([1024])` frees the tensor at the end of the block. */
+  [Symbol.dispose ?? Symbol.for("Symbol.dispose")](): void {
+    this.dispose();
+  }
+
+  /** @internal One reference less to the storage. */
+  release(): void {
+    const { storage } = this;
+    if (--storage.references === 0 && storage.alive && !storage.capture) streamOf(storage.device).free(storage);
+  }
+
+  /** @internal Another handle of the same value, at the same place of the tape. */
+  alias(): Tensor {
+    const t = new Tensor(this.storage, this.dtype, this.shape, this.strides, this.offset);
+    t.node = this.node;
+    t.outputIndex = this.outputIndex;
+    return t;
+  }
+
+  /** @internal Checks that this tensor can be used, and returns it. */
+  use(op: string): this {
+    const { storage } = this;
+    if (this.disposed || !storage.alive) {
+      throw new DisposedError(`${op}: this tensor of shape ${show(this.shape)} was disposed; keep it until its last use`);
+    }
+    if (storage.capture !== null && storage.capture !== modes.capture) {
+      throw new CaptureError(
+        `${op}: this tensor of shape ${show(this.shape)} exists only inside the captured function that made it; return it from there`,
+      );
+    }
+    return this;
+  }
+}
+
+/** Row-major tensor over a whole storage. */
+export const onStorage = (storage: Storage, dtype: DType, shape: Shape): Tensor =>
+  new Tensor(storage, dtype, shape, rowMajor(shape), 0);

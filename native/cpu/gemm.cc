@@ -1,0 +1,483 @@
+// The float matrix product: how the work is cut in tasks, packed and handed to the tiles of simd/matmul.h.
+//
+// c is cut into row blocks (the height of a register tile) and panels (its width). A task owns some row blocks of some
+// panels and goes through all of K, so no two tasks write to one element and every element is summed in one order
+// whatever the tasks are: first within a slice of K, then slice by slice. Panels of b that are contiguous along N are
+// packed by the first tile that reads them; a is read where it lies, unless its elements are not adjacent along K.
+#include "gemm.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <type_traits>
+
+#include "../core/cpu.h"
+#include "../core/errors.h"
+#include "../core/threads.h"
+#include "simd/matmul.h"
+#include "values.h"
+
+namespace nabla {
+namespace {
+
+constexpr int64_t kSliceBytes = 2048;       // of a row of a in a slice of K
+constexpr int64_t kGroupBytes = 128 << 10;  // of a while the panels pass by: a part of the L2 cache
+constexpr int64_t kPanelsBytes = 2 << 20;   // of packed b that is kept for the next group
+constexpr int64_t kCombineBytes = 8 << 10;  // of a result vector while the rows of b pass by
+constexpr double kParallelWork = 0.25e6;    // below this many floating-point operations threads cost more than they give
+constexpr double kTaskWork = 1e6;           // a task worth handing out when there are more tasks than threads
+
+const MatmulIsa& kernelsOfIsa() {
+  switch (isa()) {
+#if defined(__x86_64__) || defined(_M_X64)
+    case Isa::avx512: return avx512::matmul;
+    case Isa::avx2: return avx2::matmul;
+#elif defined(__aarch64__) || defined(_M_ARM64)
+    case Isa::neon: return neon::matmul;
+#endif
+    default: return baseline::matmul;
+  }
+}
+
+template <typename T>
+const MatmulKernels<T>& kernels() {
+  if constexpr (std::is_same_v<T, float>) return *kernelsOfIsa().f32;
+  else return *kernelsOfIsa().f64;
+}
+
+// Each thread keeps its packing memory: pages are touched once, not in every product.
+class Workspace {
+ public:
+  ~Workspace() { std::free(block); }
+  // Null when there is no memory.
+  char* get(int64_t bytes) {
+    if (bytes > size) {
+      std::free(block);
+      block = std::malloc(static_cast<size_t>(bytes) + 63);
+      size = block ? bytes : 0;
+      if (!block) return nullptr;
+    }
+    return reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(block) + 63) & ~uintptr_t(63));
+  }
+
+ private:
+  void* block = nullptr;
+  int64_t size = 0;
+};
+thread_local Workspace workspace;
+
+int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t rounded(int64_t n) { return (n + 63) & ~int64_t(63); }
+
+// Where part i of `parts` begins when n things are shared out evenly.
+int64_t part(int64_t i, int64_t parts, int64_t n) { return i * n / parts; }
+
+// n elements of the source, `stride` apart, in the compute type.
+template <typename S, typename T>
+void widen(int64_t n, const S* src, int64_t stride, T* dst) {
+  if constexpr (std::is_same_v<S, Half>) {
+    if (stride == 1) return kernelsOfIsa().widenF16(n, &src->bits, dst);
+  }
+  if (stride == 1) {
+    for (int64_t i = 0; i < n; i++) dst[i] = src[i];
+  } else {
+    for (int64_t i = 0; i < n; i++) dst[i] = src[i * stride];
+  }
+}
+
+template <typename S, typename T>
+void narrow(int64_t n, const T* src, S* dst, int64_t stride, bool accumulate) {
+  if (accumulate) {
+    for (int64_t i = 0; i < n; i++) dst[i * stride] = convert<S>(T(dst[i * stride]) + src[i]);
+    return;
+  }
+  if constexpr (std::is_same_v<S, Half>) {
+    if (stride == 1) return kernelsOfIsa().narrowF16(n, src, &dst->bits);
+  }
+  for (int64_t i = 0; i < n; i++) dst[i * stride] = convert<S>(src[i]);
+}
+
+// dst[k][R] = src[R rows][k]: R rows of a side by side.
+template <typename T, int R>
+void interleave(int64_t n, const T* src, int64_t row, int64_t col, T* dst) {
+  if (row == 1) {
+    for (; n > 0; n--, src += col, dst += R)
+      for (int i = 0; i < R; i++) dst[i] = src[i];
+  } else {
+    for (; n > 0; n--, src += col, dst += R)
+      for (int i = 0; i < R; i++) dst[i] = src[i * row];
+  }
+}
+template <typename T>
+void interleave(int64_t rows, int64_t n, const T* src, int64_t row, int64_t col, T* dst) {
+  switch (rows) {
+    case 1: return interleave<T, 1>(n, src, row, col, dst);
+    case 2: return interleave<T, 2>(n, src, row, col, dst);
+    case 3: return interleave<T, 3>(n, src, row, col, dst);
+    case 4: return interleave<T, 4>(n, src, row, col, dst);
+    case 5: return interleave<T, 5>(n, src, row, col, dst);
+    case 6: return interleave<T, 6>(n, src, row, col, dst);
+    case 7: return interleave<T, 7>(n, src, row, col, dst);
+    case 8: return interleave<T, 8>(n, src, row, col, dst);
+    case 9: return interleave<T, 9>(n, src, row, col, dst);
+    case 10: return interleave<T, 10>(n, src, row, col, dst);
+    case 11: return interleave<T, 11>(n, src, row, col, dst);
+    default: return interleave<T, 12>(n, src, row, col, dst);
+  }
+}
+
+template <typename S>
+class Multiply {
+  using T = Compute<S>;
+  static constexpr bool kWiden = !std::is_same_v<S, T>;
+  static constexpr int64_t kSize = sizeof(T);
+
+ public:
+  explicit Multiply(const Product& product) : p(product), simd(kernels<T>()) {}
+
+  void run() {
+    if (p.K == 0) return clear();
+    const double work = 2.0 * double(p.batch) * double(p.M) * double(p.N) * double(p.K);
+    const int threads = work < kParallelWork ? 1 : getThreads();
+    if (!kWiden && p.M == 1 && (p.b.col == 1 || p.b.row == 1)) {
+      planVector(work, threads);
+    } else if (!kWiden && p.a.col == 1 && p.b.row == 1 && preferDot()) {
+      planDot(work, threads);
+    } else {
+      planTiles(work, threads);
+    }
+    const int64_t pieces = rowParts * colParts;
+    const int64_t perTask = threads == 1 ? pieces * p.batch
+                                         : std::max<int64_t>(1, int64_t(kParallelWork / (work / double(pieces * p.batch))));
+    std::atomic<bool> failed{false};
+    const auto body = [&](int64_t task) {
+      char* memory = workspace.get(workBytes);
+      if (!memory) {
+        failed = true;
+        return;
+      }
+      const int64_t end = std::min(pieces * p.batch, (task + 1) * perTask);
+      for (int64_t i = task * perTask; i < end; i++) (this->*piece)(i / pieces, i % pieces, memory);
+    };
+    const int64_t tasks = ceilDiv(pieces * p.batch, perTask);
+    if (tasks == 1) body(0);
+    else parallel(tasks, body);
+    if (failed) throw Error("MEMORY", "matmul: no memory for packing buffers");
+  }
+
+ private:
+  const Product& p;
+  const MatmulKernels<T>& simd;
+  void (Multiply::*piece)(int64_t batch, int64_t index, char* memory) const = nullptr;
+  int64_t rowParts = 1, colParts = 1;  // pieces of one product
+  int64_t workBytes = 64;
+  // Tiles only.
+  int64_t blocks = 0, panels = 0, vectors = 0;  // row blocks and panels of c; vectors in a row of c
+  int64_t slice = 0, slices = 0;                // of K
+  int64_t group = 0;                            // row blocks that go through the panels together
+  int64_t panelSize = 0;                        // elements of a packed panel
+  bool viaBuffer = false;                       // c is formed in a buffer: it is not of type T or not contiguous along N
+  int64_t bBytes = 0, aBytes = 0, stageBytes = 0;
+
+  const S* a(int64_t batch) const { return static_cast<const S*>(p.a.data) + batch * p.a.batch; }
+  const S* b(int64_t batch) const { return static_cast<const S*>(p.b.data) + batch * p.b.batch; }
+  S* c(int64_t batch) const {
+    return const_cast<S*>(static_cast<const S*>(p.c.data)) + batch * p.c.batch;
+  }
+
+  void clear() const {
+    if (p.accumulate) return;
+    for (int64_t n = 0; n < p.batch; n++) {
+      for (int64_t i = 0; i < p.M; i++) {
+        for (int64_t j = 0; j < p.N; j++) c(n)[i * p.c.row + j * p.c.col] = convert<S>(T(0));
+      }
+    }
+  }
+
+  int64_t wantedPieces(double work, int threads) const {
+    if (threads == 1 || p.batch >= 4 * threads) return 1;
+    const double pieces = std::min(std::max(work / kTaskWork, double(threads)), 4.0 * threads);
+    return ceilDiv(int64_t(pieces), p.batch);
+  }
+
+  // ---- One row: sums of rows of b, or dot products with its columns; both read b once, in long streams. ----
+
+  void planVector(double work, int threads) {
+    const int64_t most = ceilDiv(p.N, 16 * simd.lanes);
+    colParts = std::min(most, wantedPieces(work, threads));
+    workBytes = rounded(p.K * kSize) + rounded(p.N * kSize);
+    piece = &Multiply::vectorPiece;
+  }
+
+  void vectorPiece(int64_t batch, int64_t index, char* memory) const {
+    if constexpr (!kWiden) {
+      const T* x = a(batch);
+      if (p.a.col != 1) {
+        T* copy = reinterpret_cast<T*>(memory);
+        widen(p.K, x, p.a.col, copy);
+        x = copy;
+      }
+      // Borders on whole cache lines keep two threads from writing to one.
+      const int64_t lines = ceilDiv(p.N, 16);
+      const int64_t j0 = part(index, colParts, lines) * 16;
+      const int64_t j1 = std::min(p.N, part(index + 1, colParts, lines) * 16);
+      T* y = c(batch) + j0 * p.c.col;
+      if (p.b.col != 1) {
+        simd.dot(1, j1 - j0, p.K, x, 0, b(batch) + j0 * p.b.col, p.b.col, y, 0, p.c.col, p.accumulate);
+        return;
+      }
+      T* sums = reinterpret_cast<T*>(memory + rounded(p.K * kSize));
+      const int64_t width = kCombineBytes / kSize;
+      for (int64_t j = j0; j < j1; j += width, y += width * p.c.col) {
+        const int64_t n = std::min(width, j1 - j);
+        if (p.c.col == 1) {
+          simd.combine(n, p.K, x, b(batch) + j, p.b.row, y, p.accumulate);
+        } else {
+          simd.combine(n, p.K, x, b(batch) + j, p.b.row, sums, false);
+          narrow(n, sums, y, p.c.col, p.accumulate);
+        }
+      }
+    }
+  }
+
+  // ---- Few rows times a transposed matrix: dot products, which need no packing, are cheaper than transposing b. ----
+
+  bool preferDot() const {
+    const int64_t steps = p.K / simd.lanes;
+    return steps >= 4 && (p.M <= std::min<int64_t>(2 * steps, 128) || (p.N < simd.lanes && steps >= 8));
+  }
+
+  void planDot(double work, int threads) {
+    const int64_t want = wantedPieces(work, threads);
+    rowParts = ceilDiv(p.M * p.K * kSize, 2 * kGroupBytes);  // rows of a stay in the L2 cache
+    colParts = std::min(ceilDiv(p.N, 16), ceilDiv(want, rowParts));
+    rowParts = std::min(p.M, std::max(rowParts, ceilDiv(want, colParts)));
+    piece = &Multiply::dotPiece;
+  }
+
+  void dotPiece(int64_t batch, int64_t index, char*) const {
+    if constexpr (!kWiden) {
+      const int64_t r = index / colParts, q = index % colParts, lines = ceilDiv(p.N, 16);
+      const int64_t i0 = part(r, rowParts, p.M), i1 = part(r + 1, rowParts, p.M);
+      const int64_t j0 = part(q, colParts, lines) * 16, j1 = std::min(p.N, part(q + 1, colParts, lines) * 16);
+      simd.dot(i1 - i0, j1 - j0, p.K, a(batch) + i0 * p.a.row, p.a.row, b(batch) + j0 * p.b.col, p.b.col,
+               c(batch) + i0 * p.c.row + j0 * p.c.col, p.c.row, p.c.col, p.accumulate);
+    }
+  }
+
+  // ---- Everything else: tiles. ----
+
+  int64_t firstRow(int64_t block) const { return part(block, blocks, p.M); }
+  int64_t firstColumn(int64_t panel) const { return std::min(p.N, part(panel, panels, vectors) * simd.lanes); }
+
+  void planTiles(double work, int threads) {
+    piece = &Multiply::tilesPiece;
+    vectors = ceilDiv(p.N, simd.lanes);
+    panels = ceilDiv(vectors, simd.vectors);
+    const int64_t widest = ceilDiv(vectors, panels);
+    const int64_t tileRows = simd.rows[widest];
+    blocks = ceilDiv(p.M, tileRows);
+    slices = ceilDiv(p.K, kSliceBytes / kSize);
+    slice = ceilDiv(p.K, slices);
+    panelSize = slice * widest * simd.lanes;
+    viaBuffer = kWiden || p.c.col != 1;
+
+    // Splitting rows packs b once more for every part, splitting columns a: weigh that against idle threads.
+    const int64_t want = wantedPieces(work, threads);
+    if (want > 1) {
+      const double perB = (!kWiden && p.b.col == 1 ? 3.0 : 20.0) / double(p.M);
+      const double perA = (!kWiden && p.a.col == 1 ? 2.0 : 10.0) / double(p.N);
+      double best = 0;
+      for (int64_t rows = 1; rows <= std::min(want, blocks); rows++) {
+        const int64_t cols = std::min(ceilDiv(want, rows), panels);
+        const double rounds = double(ceilDiv(rows * cols * p.batch, threads)) * double(threads);
+        const double busy = double(ceilDiv(blocks, rows) * ceilDiv(panels, cols)) * rounds / double(blocks * panels * p.batch);
+        const double cost = busy + perB * double(rows) + perA * double(cols);
+        if (best == 0 || cost < best) best = cost, rowParts = rows, colParts = cols;
+      }
+    }
+    if (viaBuffer) rowParts = std::min(blocks, std::max(rowParts, ceilDiv(p.M, 256)));
+
+    int64_t taskBlocks = ceilDiv(blocks, rowParts);
+    group = std::max<int64_t>(1, kGroupBytes / (slice * kSize * tileRows));
+    if (taskBlocks <= group + group / 2) group = taskBlocks;
+    const bool single = group == taskBlocks;
+    const int64_t keep = std::max<int64_t>(1, kPanelsBytes / (panelSize * kSize));
+    if (!single || viaBuffer) colParts = std::max(colParts, ceilDiv(panels, keep));
+    const int64_t taskPanels = ceilDiv(panels, colParts), taskRows = std::min(p.M, taskBlocks * tileRows);
+
+    bBytes = rounded(panelSize * kSize * (single ? 1 : taskPanels));
+    aBytes = p.a.col == 1 && !kWiden ? 0 : rounded(group * tileRows * (slice + 16) * kSize);
+    stageBytes = !kWiden ? 0 : std::max(aBytes, rounded(widest * simd.lanes * (slice + 16) * kSize));
+    workBytes = bBytes + aBytes + stageBytes;
+    if (viaBuffer) workBytes += rounded(taskRows * taskPanels * widest * simd.lanes * kSize);
+  }
+
+  // A slice of some rows of a as the tiles read it: row block after row block, or row-major.
+  struct Rows {
+    const T* data;
+    int64_t row, col;  // strides inside a block
+    int64_t k;         // interleaved blocks follow one another, k elements a row; 0: where a lies
+    const T* block(int64_t rowsBefore) const { return data + rowsBefore * (k ? k : row); }
+  };
+
+  Rows packA(const S* src, int64_t block0, int64_t block1, int64_t k, char* packed, char* stage) const {
+    int64_t row = p.a.row, col = p.a.col;
+    const int64_t rows = firstRow(block1) - firstRow(block0);
+    T* const to = reinterpret_cast<T*>(packed);
+    const T* from;
+    if constexpr (kWiden) {
+      if (row == 1 && col != 1) {
+        T* const columns = reinterpret_cast<T*>(stage);
+        for (int64_t i = 0; i < k; i++) widen(rows, src + i * col, 1, columns + i * rows);
+        from = columns, col = rows;
+      } else {
+        const int64_t pitch = k + 16;
+        for (int64_t i = 0; i < rows; i++) widen(k, src + i * row, col, to + i * pitch);
+        from = to, row = pitch, col = 1;
+      }
+    } else {
+      from = src;
+    }
+    if (col == 1) return {from, row, 1, 0};
+    // A few elements of every block at a time, so that lines of a are read while they are in the cache.
+    const int64_t first = firstRow(block0);
+    for (int64_t k0 = 0; k0 < k; k0 += 16) {
+      const int64_t n = std::min<int64_t>(16, k - k0);
+      for (int64_t r = block0; r < block1; r++) {
+        const int64_t before = firstRow(r) - first, height = firstRow(r + 1) - firstRow(r);
+        interleave(height, n, from + before * row + k0 * col, row, col, to + before * k + k0 * height);
+      }
+    }
+    return {to, 0, 0, k};
+  }
+
+  // Packs a panel of b that no tile can pack: width whole vectors, n of its columns real.
+  void packB(const S* src, int64_t k, int64_t n, int64_t width, T* dst, char* stage) const {
+    const int64_t row = p.b.row, col = p.b.col;
+    if (row == 1 && col != 1) {
+      if constexpr (kWiden) {
+        T* columns = reinterpret_cast<T*>(stage);
+        for (int64_t j = 0; j < n; j++) widen(k, src + j * col, 1, columns + j * (k + 16));
+        simd.transpose(k, n, columns, k + 16, dst, width);
+      } else {
+        simd.transpose(k, n, src, col, dst, width);
+      }
+    } else {
+      for (int64_t i = 0; i < k; i++) widen(n, src + i * row, col, dst + i * width);
+    }
+    if (n < width) {
+      for (int64_t i = 0; i < k; i++) std::fill(dst + i * width + n, dst + (i + 1) * width, T(0));
+    }
+  }
+
+  void tilesPiece(int64_t batch, int64_t index, char* memory) const {
+    char* const packedA = memory + bBytes;
+    char* const stage = packedA + aBytes;
+    T* const buffer = reinterpret_cast<T*>(stage + stageBytes);
+    const int64_t r = index / colParts, q = index % colParts;
+    const int64_t block0 = part(r, rowParts, blocks), block1 = part(r + 1, rowParts, blocks);
+    const int64_t panel0 = part(q, colParts, panels), panel1 = part(q + 1, colParts, panels);
+    const int64_t rows0 = firstRow(block0), rows1 = firstRow(block1);
+    const int64_t cols0 = firstColumn(panel0), cols1 = firstColumn(panel1);
+    if (rows0 == rows1 || cols0 == cols1) return;
+    const int64_t groups = ceilDiv(block1 - block0, group);
+    const int64_t pitch = rounded((cols1 - cols0) * kSize) / kSize;  // of the buffer
+
+    Tile<T> t;
+    for (int64_t s = 0; s < slices; s++) {
+      const int64_t k0 = part(s, slices, p.K);
+      t.k = part(s + 1, slices, p.K) - k0;
+      t.accumulate = s > 0 || (p.accumulate && !viaBuffer);
+      for (int64_t g = 0; g < groups; g++) {
+        const int64_t g0 = block0 + part(g, groups, block1 - block0), g1 = block0 + part(g + 1, groups, block1 - block0);
+        const int64_t top = firstRow(g0);
+        const Rows rows = packA(a(batch) + top * p.a.row + k0 * p.a.col, g0, g1, t.k, packedA, stage);
+        for (int64_t panel = panel0; panel < panel1; panel++) {
+          const int64_t col = firstColumn(panel), n = firstColumn(panel + 1) - col;
+          const int64_t wide = ceilDiv(n, simd.lanes), width = wide * simd.lanes;
+          T* const packed = reinterpret_cast<T*>(memory) + (groups == 1 ? 0 : (panel - panel0) * panelSize);
+          const S* const src = b(batch) + k0 * p.b.row + col * p.b.col;
+          bool packing = false;  // by the first tile
+          t.b = packed;
+          t.bRow = width * kSize;
+          if (g == 0) {
+            if (kWiden || p.b.col != 1) {
+              packB(src, t.k, n, width, packed, stage);
+            } else if constexpr (!kWiden) {
+              t.b = src;
+              t.bRow = p.b.row * kSize;
+              packing = true;
+              t.pack = packed;
+              t.packRow = block1 - block0 == 1 ? 0 : width;
+            }
+          }
+          t.tail = n - (wide - 1) * simd.lanes;
+          for (int64_t block = g0; block < g1; block++) {
+            const int64_t row = firstRow(block), height = firstRow(block + 1) - row;
+            t.a = rows.block(row - top);
+            t.aRow = (rows.k ? 1 : rows.row) * kSize;
+            t.aCol = (rows.k ? height : rows.col) * kSize;
+            if (viaBuffer) {
+              t.c = buffer + (row - rows0) * pitch + (col - cols0);
+              t.cRow = pitch;
+            } else if constexpr (!kWiden) {
+              t.c = c(batch) + row * p.c.row + col;
+              t.cRow = p.c.row;
+            }
+            (packing ? simd.packing : simd.plain)[height - 1][wide - 1](t);
+            if (packing) {
+              packing = false;
+              t.b = packed;
+              t.bRow = width * kSize;
+            }
+          }
+        }
+      }
+    }
+    if (viaBuffer) {
+      for (int64_t i = rows0; i < rows1; i++) {
+        narrow(cols1 - cols0, buffer + (i - rows0) * pitch, c(batch) + i * p.c.row + cols0 * p.c.col, p.c.col,
+               p.accumulate);
+      }
+    }
+  }
+};
+
+// cᵀ = bᵀ·aᵀ
+void swapOperands(Product& p) {
+  std::swap(p.M, p.N);
+  std::swap(p.a, p.b);
+  for (Matrix* m : {&p.a, &p.b, &p.c}) std::swap(m->row, m->col);
+}
+
+}  // namespace
+
+void gemm(Product p) {
+  if (p.batch == 0 || p.M == 0 || p.N == 0) return;
+  // One product for all when only one operand has a batch and its rows follow one another.
+  const auto fold = [&] {
+    if (p.batch > 1 && p.b.batch == 0 && p.a.batch == p.M * p.a.row && p.c.batch == p.M * p.c.row) {
+      p.M *= p.batch;
+      p.batch = 1;
+    }
+  };
+  fold();
+  swapOperands(p);
+  fold();
+  swapOperands(p);
+  // Dimensions of size 1 may have any stride; 1 is the convenient one.
+  if (p.M == 1) p.a.row = p.c.row = 1;
+  if (p.N == 1) p.b.col = p.c.col = 1;
+  if (p.K == 1) p.a.col = p.b.row = 1;
+  // c contiguous along N is what tiles write; a single column is better a row.
+  if (p.M > 1 && (p.N == 1 || (p.c.col != 1 && p.c.row == 1))) swapOperands(p);
+  withFloat(p.type, [&](auto tag) { Multiply<typename decltype(tag)::type>(p).run(); });
+}
+
+void gemm(DType t, int64_t M, int64_t N, int64_t K, const void* a, int64_t aRow, int64_t aCol, const void* b,
+          int64_t bRow, int64_t bCol, void* c, int64_t cRow, int64_t cCol, bool accumulate) {
+  gemm({t, 1, M, N, K, {a, 0, aRow, aCol}, {b, 0, bRow, bCol}, {c, 0, cRow, cCol}, accumulate});
+}
+
+}  // namespace nabla

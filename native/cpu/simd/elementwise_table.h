@@ -1,0 +1,35 @@
+// What one instruction set offers to cpu/elementwise.cc: functions over contiguous blocks of elements.
+// elementwise_table.cc is compiled once per instruction set, each time into a namespace of its own.
+#pragma once
+#include <cstdint>
+
+namespace nabla {
+
+// out[i] = f(a[i], b[i], c[i]) for i in [0, n). `out` may be one of the inputs exactly when its elements have the same
+// size, and overlaps none otherwise. Unused inputs are ignored.
+using BlockFn = void (*)(const void* a, const void* b, const void* c, void* out, int64_t n);
+
+enum ElementwiseFn {
+#define ELEMENTWISE(name, arity, result, ctypes, cost) kFn_##name,
+#include "../../graph/elementwise.def"
+#undef ELEMENTWISE
+  kElementwiseFns
+};
+
+enum CType { kF32, kF64, kI32, kI64, kU8, kBool, kCTypes };
+
+// The bits of CType of which a row of elementwise.def speaks.
+namespace ctypes {
+constexpr int floats = 1 << kF32 | 1 << kF64, ints = 1 << kI32 | 1 << kI64 | 1 << kU8, numbers = floats | ints,
+              bits = ints | 1 << kBool, all = numbers | 1 << kBool;
+}
+
+struct ElementwiseTable {
+  BlockFn fn[kElementwiseFns][kCTypes];  // null where the function does not exist
+  BlockFn convert[kCTypes][kCTypes];     // [from][to]
+  BlockFn halfToFloat, bfloatToFloat, floatToHalf, floatToBfloat;
+  BlockFn stream;   // copies n bytes past the caches: for results too large to stay there
+  void (*fence)();  // after the last `stream`, before other threads are told that it is done
+};
+
+}  // namespace nabla

@@ -1,0 +1,285 @@
+// Float32 row loops, compiled once per instruction set. No standard containers or templates here, and nothing with
+// external linkage but the table: an inline function shared with other sources could end up in the binary in this
+// file's instruction set.
+#include "rows.h"
+
+#include <math.h>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+#define LANES 16
+#elif defined(__AVX2__)
+#define LANES 8
+#else
+#define LANES 4
+#endif
+
+namespace nabla {
+namespace NABLA_ISA {
+namespace {
+
+typedef float F __attribute__((vector_size(4 * LANES)));
+typedef uint32_t U __attribute__((vector_size(4 * LANES)));
+typedef float FAny __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+inline F load(const float* p) { return *reinterpret_cast<const FAny*>(p); }
+inline void store(float* p, F v) { *reinterpret_cast<FAny*>(p) = v; }
+inline F all(float v) { return F{} + v; }
+
+// A tail of n < LANES values, the rest filled with `other`.
+inline F loadTail(const float* p, int64_t n, float other) {
+#if LANES == 16
+  return (F)_mm512_mask_loadu_ps((__m512)all(other), __mmask16((1u << n) - 1), p);
+#elif LANES == 8
+  const __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(int(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  return (F)_mm256_blendv_ps((__m256)all(other), _mm256_maskload_ps(p, mask), (__m256)mask);
+#else
+  return F{p[0], n > 1 ? p[1] : other, n > 2 ? p[2] : other, other};
+#endif
+}
+inline void storeTail(float* p, int64_t n, F v) {
+#if LANES == 16
+  _mm512_mask_storeu_ps(p, __mmask16((1u << n) - 1), (__m512)v);
+#elif LANES == 8
+  const __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(int(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  _mm256_maskstore_ps(p, mask, (__m256)v);
+#else
+  for (int64_t i = 0; i < n; i++) p[i] = v[i];
+#endif
+}
+
+// Runs body(load, store) over a row, whole vectors first and then the tail.
+template <typename Body>
+inline void overRow(int64_t n, Body body) {
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES)
+    body([=](const float* p, float) { return load(p + i); }, [=](float* p, F v) { store(p + i, v); });
+  if (i < n)
+    body([=](const float* p, float other) { return loadTail(p + i, n - i, other); },
+         [=](float* p, F v) { storeTail(p + i, n - i, v); });
+}
+
+// The three reductions: their neutral element, their step and how two results are combined.
+struct Sum {
+  static constexpr float neutral = 0;
+  static F step(F a, F x) { return a + x; }
+  static float join(float a, float b) { return a + b; }
+};
+struct Max {
+  static constexpr float neutral = -__builtin_inff();
+  static F step(F a, F x) { return ((x > a) | (x != x)) ? x : a; }
+  static float join(float a, float b) { return b > a || b != b ? b : a; }
+};
+struct Min {
+  static constexpr float neutral = __builtin_inff();
+  static F step(F a, F x) { return ((x < a) | (x != x)) ? x : a; }
+  static float join(float a, float b) { return b < a || b != b ? b : a; }
+};
+
+// 64 lanes on every instruction set, joined by halves: lane l takes elements l, l + 64, … of the leaf.
+constexpr int kWide = 64, kVectors = kWide / LANES;
+
+template <typename R>
+inline float joinLanes(const F* acc) {
+  float lane[kWide];
+  for (int v = 0; v < kVectors; v++) store(lane + v * LANES, acc[v]);
+  for (int half = kWide / 2; half > 0; half /= 2)
+    for (int l = 0; l < half; l++) lane[l] = R::join(lane[l], lane[l + half]);
+  return lane[0];
+}
+
+// R over at(i) for i in [0, n), where vector(i) gives LANES of them and tail(i, count) fewer.
+template <typename R, typename Vector, typename Tail>
+inline float leaf(int64_t n, Vector vector, Tail tail) {
+  F acc[kVectors];
+  for (int v = 0; v < kVectors; v++) acc[v] = all(R::neutral);
+  int64_t i = 0;
+  for (; i + kWide <= n; i += kWide)
+    for (int v = 0; v < kVectors; v++) acc[v] = R::step(acc[v], vector(i + v * LANES));
+  for (int v = 0; v < kVectors && i < n; v++, i += LANES)
+    acc[v] = R::step(acc[v], i + LANES <= n ? vector(i) : tail(i, n - i));
+  return joinLanes<R>(acc);
+}
+
+template <typename R>
+float reduceRow(const float* x, int64_t n) {
+  return leaf<R>(
+      n, [=](int64_t i) { return load(x + i); },
+      [=](int64_t i, int64_t count) { return loadTail(x + i, count, R::neutral); });
+}
+
+template <typename R>
+void reduceColumns(const float* x, int64_t rows, int64_t stride, int64_t columns, float* y) {
+  if (columns == kWide) {
+    F acc[kVectors];
+    for (int v = 0; v < kVectors; v++) acc[v] = load(x + v * LANES);
+    for (int64_t i = 1; i < rows; i++)
+      for (int v = 0; v < kVectors; v++) acc[v] = R::step(acc[v], load(x + i * stride + v * LANES));
+    for (int v = 0; v < kVectors; v++) store(y + v * LANES, acc[v]);
+    return;
+  }
+  int64_t j = 0;
+  for (; j + LANES <= columns; j += LANES) {
+    F acc = load(x + j);
+    for (int64_t i = 1; i < rows; i++) acc = R::step(acc, load(x + i * stride + j));
+    store(y + j, acc);
+  }
+  if (j < columns) {
+    F acc = loadTail(x + j, columns - j, 0);
+    for (int64_t i = 1; i < rows; i++) acc = R::step(acc, loadTail(x + i * stride + j, columns - j, 0));
+    storeTail(y + j, columns - j, acc);
+  }
+}
+
+// Sum of a long row: leaves of kLeaf, joined pairwise. sumLeaf(i, count) sums a leaf.
+template <typename Leaf>
+float pairwise(int64_t begin, int64_t n, const Leaf& sumLeaf) {
+  if (n <= kLeaf) return sumLeaf(begin, n);
+  const int64_t left = (n / 2 + kLeaf - 1) / kLeaf * kLeaf;
+  return pairwise(begin, left, sumLeaf) + pairwise(begin + left, n - left, sumLeaf);
+}
+inline float sumAll(const float* x, int64_t n) {
+  return pairwise(0, n, [=](int64_t i, int64_t count) { return reduceRow<Sum>(x + i, count); });
+}
+// Σ (a − shift)·(b − shift), where what lies behind the end counts 0.
+inline float dotAll(const float* a, const float* b, float shift, int64_t n) {
+  const F s = all(shift);
+  return pairwise(0, n, [=](int64_t begin, int64_t count) {
+    return leaf<Sum>(
+        count, [=](int64_t i) { return (load(a + begin + i) - s) * (load(b + begin + i) - s); },
+        [=](int64_t i, int64_t rest) {
+          return (loadTail(a + begin + i, rest, shift) - s) * (loadTail(b + begin + i, rest, shift) - s);
+        });
+  });
+}
+float maxAll(const float* x, int64_t n) {
+  float m = Max::neutral;
+  for (int64_t i = 0; i < n; i += kLeaf) m = Max::join(m, reduceRow<Max>(x + i, n - i < kLeaf ? n - i : kLeaf));
+  return m;
+}
+
+// e^x within 2 ulp for x up to 88; 0 below the normal numbers. x = n·log 2 + r, |r| <= ½ log 2, Taylor's series to r⁷/7!
+// (the next term is below 2^-27).
+inline F exp(F x) {
+  const F lowest = all(-87.33f);
+  const F clamped = x < lowest ? lowest : x;
+  const F shifted = clamped * 1.44269504f + 12582912.0f;  // 1.5·2^23: the integer n lands in the low bits
+  const F n = shifted - 12582912.0f;
+  const F r = (clamped - n * 0.693145752f) - n * 1.42860677e-6f;
+  F p = all(1.0f / 5040);
+  p = p * r + 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  const F power = reinterpret_cast<F>((reinterpret_cast<U>(shifted) + 127u) << 23);
+  return x < lowest ? F{} : p * power;
+}
+
+// Σ e^(x − m), each term also stored when y is given.
+template <bool keep>
+inline float sumExp(const float* x, float m, float* y, int64_t n) {
+  F acc[4] = {};
+  int64_t i = 0;
+  const auto step = [&](int64_t at, int v) {
+    const F e = exp(load(x + at) - m);
+    if (keep) store(y + at, e);
+    acc[v] += e;
+  };
+  for (; i + 4 * LANES <= n; i += 4 * LANES)
+    for (int v = 0; v < 4; v++) step(i + v * LANES, v);
+  for (; i + LANES <= n; i += LANES) step(i, 0);
+  if (i < n) {
+    const F e = exp(loadTail(x + i, n - i, -__builtin_inff()) - m);  // a row of −∞ alone is NaN here, as it should be
+    if (keep) storeTail(y + i, n - i, e);
+    float t[LANES];
+    store(t, e);
+    acc[1] += loadTail(t, n - i, 0);  // only the terms of the row
+  }
+  const F total = (acc[0] + acc[1]) + (acc[2] + acc[3]);
+  float lane[LANES];
+  store(lane, total);
+  for (int half = LANES / 2; half > 0; half /= 2)
+    for (int l = 0; l < half; l++) lane[l] += lane[l + half];
+  return lane[0];
+}
+
+void softmax(const float* x, float* y, int64_t n) {
+  const float m = maxAll(x, n);
+  const float scale = 1.0f / sumExp<true>(x, m, y, n);
+  overRow(n, [=](auto get, auto put) { put(y, get(y, 0) * scale); });
+}
+
+void logSoftmax(const float* x, float* y, int64_t n) {
+  const float m = maxAll(x, n);
+  const float log = logf(sumExp<false>(x, m, nullptr, n));
+  overRow(n, [=](auto get, auto put) { put(y, (get(x, 0) - m) - log); });
+}
+
+void softmaxGrad(const float* dy, const float* y, float* dx, int64_t n) {
+  const float dot = dotAll(dy, y, 0, n);
+  overRow(n, [=](auto get, auto put) { put(dx, get(y, 0) * (get(dy, 0) - dot)); });
+}
+
+void logSoftmaxGrad(const float* dy, const float* y, float* dx, int64_t n) {
+  const float sum = sumAll(dy, n);
+  overRow(n, [=](auto get, auto put) { put(dx, get(dy, 0) - exp(get(y, 0)) * sum); });
+}
+
+void normalize(const float* x, float eps, float* xhat, float* mean, float* rstd, int64_t n) {
+  const float m = sumAll(x, n) / float(n);
+  const float r = 1.0f / sqrtf(dotAll(x, x, m, n) / float(n) + eps);
+  overRow(n, [=](auto get, auto put) { put(xhat, (get(x, 0) - m) * r); });
+  *mean = m;
+  *rstd = r;
+}
+
+void normalizeGrad(const float* dy, const float* xhat, float rstd, float* dx, int64_t n) {
+  const float a = sumAll(dy, n) / float(n), b = dotAll(dy, xhat, 0, n) / float(n);
+  overRow(n, [=](auto get, auto put) { put(dx, (get(dy, 0) - a - get(xhat, 0) * b) * rstd); });
+}
+
+// The blocks of 16 counters side by side, so that a round is a loop over them.
+void uniform(uint64_t seed, uint64_t block, int64_t blocks, float* y) {
+  constexpr int kBlocks = 16;
+  for (int64_t first = 0; first < blocks; first += kBlocks) {
+    uint32_t c[4][kBlocks];
+    for (int b = 0; b < kBlocks; b++) {
+      const uint64_t counter = block + uint64_t(first) + uint64_t(b);
+      c[0][b] = uint32_t(counter);
+      c[1][b] = uint32_t(counter >> 32);
+      c[2][b] = c[3][b] = 0;
+    }
+    uint32_t k0 = uint32_t(seed), k1 = uint32_t(seed >> 32);
+    for (int round = 0; round < 10; round++) {
+      for (int b = 0; b < kBlocks; b++) {
+        const uint64_t p0 = uint64_t(0xD2511F53u) * c[0][b], p1 = uint64_t(0xCD9E8D57u) * c[2][b];
+        c[0][b] = uint32_t(p1 >> 32) ^ c[1][b] ^ k0;
+        c[1][b] = uint32_t(p1);
+        c[2][b] = uint32_t(p0 >> 32) ^ c[3][b] ^ k1;
+        c[3][b] = uint32_t(p0);
+      }
+      k0 += 0x9E3779B9u;
+      k1 += 0xBB67AE85u;
+    }
+    const int64_t count = blocks - first < kBlocks ? blocks - first : kBlocks;
+    for (int64_t b = 0; b < count; b++)
+      for (int w = 0; w < 4; w++) y[4 * (first + b) + w] = float(int32_t(c[w][b] >> 8)) * 0x1p-24f;
+  }
+}
+
+}  // namespace
+
+extern const RowKernels rowKernels;
+const RowKernels rowKernels = {reduceRow<Sum>,     reduceRow<Max>,     reduceRow<Min>, reduceColumns<Sum>,
+                               reduceColumns<Max>, reduceColumns<Min>, softmax,        logSoftmax,
+                               softmaxGrad,        logSoftmaxGrad,     normalize,      normalizeGrad,
+                               uniform};
+
+}  // namespace NABLA_ISA
+}  // namespace nabla

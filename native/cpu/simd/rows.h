@@ -1,0 +1,34 @@
+// Float32 loops over one contiguous row or a strip of columns: reductions, softmax, normalisation. rows.cc is compiled
+// once per instruction set, each time into a namespace of its own; this is the table it exports.
+#pragma once
+#include <cstdint>
+
+namespace nabla {
+
+constexpr int64_t kLeaf = 2048;      // the longest run that `sum`, `max` and `min` take: a leaf of the tree of chunks
+constexpr int64_t kColumns = 64;     // the widest strip
+constexpr int64_t kLeafRows = 32;    // the longest strip
+
+struct RowKernels {
+  // Of x[0 … n), n from 1 to kLeaf. The same bits on every instruction set. max and min give NaN when there is one.
+  float (*sum)(const float* x, int64_t n);
+  float (*max)(const float* x, int64_t n);
+  float (*min)(const float* x, int64_t n);
+  // y[j] = the same of x[i·stride + j] over i in [0, rows), for j in [0, columns).
+  void (*sumColumns)(const float* x, int64_t rows, int64_t stride, int64_t columns, float* y);
+  void (*maxColumns)(const float* x, int64_t rows, int64_t stride, int64_t columns, float* y);
+  void (*minColumns)(const float* x, int64_t rows, int64_t stride, int64_t columns, float* y);
+  // Whole rows of any length n >= 1; y may be x.
+  void (*softmax)(const float* x, float* y, int64_t n);
+  void (*logSoftmax)(const float* x, float* y, int64_t n);
+  void (*softmaxGrad)(const float* dy, const float* y, float* dx, int64_t n);
+  void (*logSoftmaxGrad)(const float* dy, const float* y, float* dx, int64_t n);
+  void (*normalize)(const float* x, float eps, float* xhat, float* mean, float* rstd, int64_t n);
+  void (*normalizeGrad)(const float* dy, const float* xhat, float rstd, float* dx, int64_t n);
+  // y[i] = floats of philox uniform bits in [0, 1): words of `blocks` blocks from `block` on.
+  void (*uniform)(uint64_t seed, uint64_t block, int64_t blocks, float* y);
+};
+
+const RowKernels& rowKernels();  // for the instruction set in use
+
+}  // namespace nabla

@@ -1,0 +1,82 @@
+// Builds dist/: one CommonJS bundle, an ESM face that re-exports it by name (so that both kinds of user share one
+// instance), the command, and the types.
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { build } from "esbuild";
+import { hashOf, root, run, say, tool } from "./lib.mjs";
+
+const dist = join(root, "dist");
+
+/** What dist/ is made of; bootstrap.mjs compares it with dist/.stamp. */
+export const distHash = () =>
+  hashOf(["lib", "scripts/build.mjs", "package.json", "tsconfig.json", "tsconfig.build.json"]);
+
+const common = {
+  absWorkingDir: root,
+  bundle: true,
+  format: "cjs",
+  platform: "node",
+  target: "node20",
+  packages: "external",
+  sourcemap: true,
+  sourcesContent: false,
+  keepNames: true,
+  logLevel: "warning",
+  // What `import.meta.url` is in CommonJS; another bundler may have taken `__filename` away.
+  define: { "import.meta.url": "__moduleUrl" },
+};
+const moduleUrl =
+  'const __moduleUrl = typeof __filename === "string" ? require("node:url").pathToFileURL(__filename).href : "";';
+
+/** The command uses the library as any user does, through its public face: one instance, one copy. */
+const throughIndex = {
+  name: "through-index",
+  setup({ onResolve }) {
+    onResolve({ filter: /^\.\.\/index\.js$/ }, () => ({ path: "./index.js", external: true }));
+    onResolve({ filter: /^\.\.\/(?!index\.js$)/ }, ({ path, importer, kind }) =>
+      kind === "entry-point"
+        ? undefined
+        : { errors: [{ text: `${importer} imports ${path}: lib/cli imports the library through ../index.js only` }] },
+    );
+  },
+};
+
+async function main() {
+  rmSync(dist, { recursive: true, force: true });
+  mkdirSync(dist, { recursive: true });
+  await Promise.all([
+    build({ ...common, entryPoints: ["lib/index.ts"], outfile: "dist/index.js", banner: { js: moduleUrl } }),
+    build({
+      ...common,
+      entryPoints: ["lib/cli/main.ts"],
+      outfile: "dist/cli.js",
+      banner: { js: "#!/usr/bin/env node" },
+      plugins: [throughIndex],
+    }),
+  ]);
+  const write = (name, text) => writeFileSync(join(dist, name), text);
+  write("package.json", '{ "type": "commonjs" }\n');
+  const names = Object.keys(createRequire(import.meta.url)(join(dist, "index.js"))).sort();
+  write(
+    "index.mjs",
+    `import nablajs from "./index.js";\nexport const {\n${names.map((name) => `  ${name},\n`).join("")}} = nablajs;\n`,
+  );
+  // `using` needs Symbol.dispose, which a user's own `lib` setting may not have.
+  const types = '/// <reference lib="esnext.disposable" />\nexport * from "./types/index.js";\n';
+  write("index.d.ts", types);
+  write("index.d.mts", types);
+  if (!run(process.execPath, [tool("typescript/bin/tsc"), "-p", "tsconfig.build.json"])) {
+    throw new Error("the types did not build");
+  }
+  write(".stamp", distHash());
+}
+
+if (process.argv[1] === import.meta.filename) {
+  try {
+    await main();
+  } catch (error) {
+    say(`the build failed: ${error.message}`);
+    process.exitCode = 1;
+  }
+}

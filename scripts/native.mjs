@@ -1,0 +1,79 @@
+// Builds the native addon into build/Release with cmake-js or node-gyp: `node scripts/native.mjs [cmake-js|node-gyp]`.
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { dirname, join } from "node:path";
+import { builtAddon, hashOf, readJson, readText, root, runQuietly, say, target, tool } from "./lib.mjs";
+
+const stampPath = join(root, "build", ".stamp");
+const logPath = join(root, "build", "build.log");
+
+/** What the addon is made of. */
+const nativeHash = () =>
+  hashOf(
+    ["native", "binding.gyp", "CMakeLists.txt", "scripts/native.mjs"],
+    target,
+    readJson(tool("node-addon-api/package.json")).version,
+  );
+
+const isCurrent = (stamp) => existsSync(builtAddon) && stamp?.hash === nativeHash();
+
+const readStamp = () => {
+  try {
+    return JSON.parse(readText(stampPath));
+  } catch {
+    return undefined;
+  }
+};
+
+/** The headers that a Node installation brings along, so that none are downloaded. */
+function nodeDirectory() {
+  const prefix = dirname(dirname(process.execPath));
+  return existsSync(join(prefix, "include", "node", "node_api.h")) ? prefix : undefined;
+}
+
+const commands = {
+  "cmake-js": () => [tool("cmake-js/bin/cmake-js"), "compile", "--parallel", String(availableParallelism())],
+  "node-gyp": () => {
+    const nodeDir = nodeDirectory();
+    return [
+      tool("node-gyp/bin/node-gyp.js"),
+      "configure",
+      "build",
+      `--jobs=${availableParallelism()}`,
+      ...(nodeDir ? [`--nodedir=${nodeDir}`] : []),
+    ];
+  },
+};
+
+/** Builds with one tool; returns whether the addon is there. */
+function buildWith(name) {
+  const build = join(root, "build");
+  if (readStamp()?.tool !== name) rmSync(build, { recursive: true, force: true }); // both write build/Makefile
+  const started = performance.now();
+  const { ok, output } = runQuietly(commands[name]());
+  mkdirSync(build, { recursive: true });
+  writeFileSync(logPath, output);
+  writeFileSync(stampPath, JSON.stringify({ tool: name, hash: ok ? nativeHash() : "" }));
+  if (ok && existsSync(builtAddon)) {
+    say(`built the native addon with ${name} in ${((performance.now() - started) / 1000).toFixed(0)} s`);
+    return true;
+  }
+  const tail = output.trimEnd().split("\n").slice(-8).join("\n  ");
+  say(`${name} did not build the addon; the end of build/build.log:\n  ${tail}`);
+  return false;
+}
+
+/** Brings build/Release/nablajs.node up to date with whichever tool works; returns whether it is there. */
+export function buildNative(tools = Object.keys(commands)) {
+  const stamp = readStamp();
+  if (isCurrent(stamp) && tools.includes(stamp.tool)) return true;
+  say("building the native addon (a minute or two the first time)");
+  return tools.some(buildWith);
+}
+
+if (process.argv[1] === import.meta.filename) {
+  const tools = process.argv.slice(2);
+  const unknown = tools.find((name) => !(name in commands));
+  if (unknown) say(`unknown tool ${unknown}; the tools are ${Object.keys(commands).join(" and ")}`);
+  process.exitCode = !unknown && buildNative(tools.length ? tools : undefined) ? 0 : 1;
+}
