@@ -310,7 +310,7 @@ class Multiply {
     aBytes = p.a.col == 1 && !kWiden ? 0 : rounded(group * tileRows * (slice + 16) * kSize);
     stageBytes = !kWiden ? 0 : std::max(aBytes, rounded(widest * simd.lanes * (slice + 16) * kSize));
     workBytes = bBytes + aBytes + stageBytes;
-    if (viaBuffer) workBytes += rounded(taskRows * taskPanels * widest * simd.lanes * kSize);
+    if (viaBuffer) workBytes += taskRows * rounded(taskPanels * widest * simd.lanes * kSize);
   }
 
   // A slice of some rows of a as the tiles read it: row block after row block, or row-major.
@@ -327,7 +327,7 @@ class Multiply {
     T* const to = reinterpret_cast<T*>(packed);
     const T* from;
     if constexpr (kWiden) {
-      if (row == 1 && col != 1) {
+      if (row == 1 && col != 1 && rows > 1) {
         T* const columns = reinterpret_cast<T*>(stage);
         for (int64_t i = 0; i < k; i++) widen(rows, src + i * col, 1, columns + i * rows);
         from = columns, col = rows;

@@ -3,9 +3,6 @@
 // The elements of one result form leaves (runs of at most kLeaf elements, or strips of kLeafRows rows for kColumns
 // results at once); leaves are joined pairwise in an order that depends on shape and strides alone. So float sums have
 // an error that grows with the logarithm of the length, and the bits are the same for any number of threads.
-#include <cmath>
-#include <memory>
-
 #include "layout.h"
 #include "simd/rows.h"
 #include "values.h"
@@ -91,33 +88,56 @@ struct All : Fold<All<T>, T, uint8_t> {
   static void join(uint8_t& a, uint8_t b) { a &= b; }
 };
 
-// Contiguous float32 goes to the kernels of the instruction set.
+// A reduction as the walk below sees it: x's dtype is behind the functions, so that the walk is compiled once an
+// accumulator type.
+template <typename Acc>
+struct Reduction {
+  Acc neutral;
+  Acc (*leaf)(const void* x, int64_t n, int64_t stride);
+  void (*strip)(const void* x, int64_t rows, int64_t stride, int64_t columns, Acc* y);
+  void (*join)(Acc* a, const Acc* b, int64_t width);
+  Acc (*finish)(Acc a, int64_t count);
+};
+
 template <typename Op, typename T>
-typename Op::Acc leafOf(const T* x, int64_t n, int64_t stride) {
-  if constexpr (std::is_same_v<T, float>) {
-    if (stride == 1) {
-      if constexpr (std::is_same_v<Op, Sum<float>>) return rowKernels().sum(x, n);
-      if constexpr (std::is_same_v<Op, Extreme<float, true>>) return rowKernels().max(x, n);
-      if constexpr (std::is_same_v<Op, Extreme<float, false>>) return rowKernels().min(x, n);
-    }
-  }
-  return Op::leaf(x, n, stride);
-}
-template <typename Op, typename T>
-void stripOf(const T* x, int64_t rows, int64_t stride, int64_t columns, typename Op::Acc* y) {
-  if constexpr (std::is_same_v<Op, Sum<float>>) rowKernels().sumColumns(x, rows, stride, columns, y);
-  else if constexpr (std::is_same_v<Op, Extreme<float, true>>) rowKernels().maxColumns(x, rows, stride, columns, y);
-  else if constexpr (std::is_same_v<Op, Extreme<float, false>>) rowKernels().minColumns(x, rows, stride, columns, y);
-  else Op::strip(x, rows, stride, columns, y);
+Reduction<typename Op::Acc> reductionOf() {
+  using Acc = typename Op::Acc;
+  return {
+      Op::neutral(),
+      [](const void* p, int64_t n, int64_t stride) -> Acc {
+        const T* const x = static_cast<const T*>(p);
+        if constexpr (std::is_same_v<T, float>) {  // contiguous float32: the kernels of the instruction set
+          if (stride == 1) {
+            if constexpr (std::is_same_v<Op, Sum<float>>) return rowKernels().sum(x, n);
+            if constexpr (std::is_same_v<Op, Extreme<float, true>>) return rowKernels().max(x, n);
+            if constexpr (std::is_same_v<Op, Extreme<float, false>>) return rowKernels().min(x, n);
+          }
+        }
+        return Op::leaf(x, n, stride);
+      },
+      [](const void* p, int64_t rows, int64_t stride, int64_t columns, Acc* y) {
+        const T* const x = static_cast<const T*>(p);
+        if constexpr (std::is_same_v<Op, Sum<float>>) rowKernels().sumColumns(x, rows, stride, columns, y);
+        else if constexpr (std::is_same_v<Op, Extreme<float, true>>)
+          rowKernels().maxColumns(x, rows, stride, columns, y);
+        else if constexpr (std::is_same_v<Op, Extreme<float, false>>)
+          rowKernels().minColumns(x, rows, stride, columns, y);
+        else Op::strip(x, rows, stride, columns, y);
+      },
+      [](Acc* a, const Acc* b, int64_t width) {
+        for (int64_t j = 0; j < width; j++) Op::join(a[j], b[j]);
+      },
+      [](Acc a, int64_t) { return a; },
+  };
 }
 
 // ---- Joining in pairs: leaves come one after the other; two results over equally many leaves are joined at once, so
 // that at most one result a power of two waits.
 
-template <typename Op>
+template <typename Acc>
 class Pairs {
  public:
-  using Acc = typename Op::Acc;
+  explicit Pairs(const Reduction<Acc>& op) : op_(op) {}
   // The place of the next leaf, to be filled before `push`.
   Acc* next() { return waiting_[depth_]; }
   void push(int64_t width) {
@@ -136,8 +156,9 @@ class Pairs {
  private:
   void join(int64_t width) {
     depth_--;
-    for (int64_t j = 0; j < width; j++) Op::join(waiting_[depth_ - 1][j], waiting_[depth_][j]);
+    op_.join(waiting_[depth_ - 1], waiting_[depth_], width);
   }
+  const Reduction<Acc>& op_;
   int depth_ = 0;
   int64_t leaves_ = 0;
   Acc waiting_[34][kColumns];
@@ -157,8 +178,7 @@ Problem problemOf(const Call& c, bool ordered) {
   int order[kMaxDims];
   for (int i = 0; i < x.ndim; i++) order[i] = i;
   const auto farther = [&](int i, int j) {  // broadcast dimensions (stride 0) outside
-    const uint64_t a = uint64_t(std::abs(x.strides[i])) - 1, b = uint64_t(std::abs(x.strides[j])) - 1;
-    return a > b;
+    return uint64_t(std::abs(x.strides[i])) - 1 > uint64_t(std::abs(x.strides[j])) - 1;
   };
   std::stable_sort(order, order + y.ndim, farther);
   if (!ordered) std::stable_sort(order + y.ndim, order + x.ndim, farther);
@@ -168,6 +188,14 @@ Problem problemOf(const Call& c, bool ordered) {
   return p;
 }
 
+template <typename Acc>
+void store(const View& y, int64_t offset, Acc value) {
+  withType(y.dtype, [&](auto tag) {
+    using Y = TypeOf<decltype(tag)>;
+    y.as<Y>()[offset] = convert<Y>(value);
+  });
+}
+
 // Largest power of two of leaves with at most kGrain elements, at least 1.
 int64_t leavesPerPart(int64_t leafElements) {
   int64_t leaves = 1;
@@ -175,16 +203,16 @@ int64_t leavesPerPart(int64_t leafElements) {
   return leaves;
 }
 
-// Reduces x and hands each result to store(y's offset, result).
-template <typename Op, typename T, typename Store>
-void reduce(const Call& c, Store store) {
-  using Acc = typename Op::Acc;
+template <typename Acc>
+void reduce(const Call& c, const Reduction<Acc>& op) {
   Problem p = problemOf(c, false);
+  const View& y = c.out[0];
+  const char* const x = c.in[0].data;
+  const int64_t itemSize = int64_t(sizeOf(c.in[0].dtype)), elements = p.reduced.count();
   if (p.outer.count() == 0) return;
-  const T* const x = c.in[0].as<T>();
-  if (p.reduced.count() == 0) {
+  if (elements == 0) {
     Cursor<2> at(p.outer);
-    for (int64_t i = p.outer.count(); i > 0; i--, at.next()) store(at.offset[1], Op::neutral());
+    for (int64_t i = p.outer.count(); i > 0; i--, at.next()) store(y, at.offset[1], op.finish(op.neutral, 0));
     return;
   }
   int64_t inner, width = 1, count = 1, xStep = 0, yStep = 0, step[1];
@@ -200,45 +228,49 @@ void reduce(const Call& c, Store store) {
   // Jobs: (outer position, strip of columns) × parts of the leaves. A part is a power of two of leaves, so that joining
   // parts in pairs goes on with the same tree.
   const int64_t leafLength = columns ? kLeafRows : kLeaf;
-  const int64_t leavesPerRun = ceilDiv(inner, leafLength), runs = p.reduced.count(), leaves = runs * leavesPerRun;
+  const int64_t leavesPerRun = ceilDiv(inner, leafLength), leaves = p.reduced.count() * leavesPerRun;
   const int64_t perPart = leavesPerPart(std::min(inner, leafLength) * width);
   const int64_t parts = ceilDiv(leaves, perPart);
   const int64_t strips = ceilDiv(count, width), jobs = p.outer.count() * strips;
 
-  const auto part = [&](Pairs<Op>& pairs, const T* base, int64_t w, int64_t index) {
+  struct Job {
+    Cursor<2> at;
+    int64_t first, width;  // columns
+  };
+  const auto jobAt = [&](int64_t job) {
+    const int64_t first = job % strips * width;
+    return Job{Cursor<2>(p.outer, job / strips), first, std::min(width, count - first)};
+  };
+  const auto runPart = [&](Pairs<Acc>& pairs, const Job& job, int64_t index) {
+    const char* const base = x + (job.at.offset[0] + job.first * xStep) * itemSize;
     const int64_t first = index * perPart, last = std::min(leaves, first + perPart);
     Cursor<1> run(p.reduced, first / leavesPerRun);
     int64_t inRun = first % leavesPerRun;
     for (int64_t leaf = first; leaf < last; leaf++) {
       const int64_t from = inRun * leafLength, n = std::min(leafLength, inner - from);
-      const T* const at = base + run.offset[0] + from * step[0];
-      if (columns) stripOf<Op>(at, n, step[0], w, pairs.next());
-      else *pairs.next() = leafOf<Op>(at, n, step[0]);
-      pairs.push(w);
+      const char* const at = base + (run.offset[0] + from * step[0]) * itemSize;
+      if (columns) op.strip(at, n, step[0], job.width, pairs.next());
+      else *pairs.next() = op.leaf(at, n, step[0]);
+      pairs.push(job.width);
       if (++inRun == leavesPerRun) {
         inRun = 0;
         run.next();
       }
     }
-    return pairs.finish(w);
+    return pairs.finish(job.width);
   };
-  const auto atJob = [&](int64_t job, int64_t& strip, int64_t& w) {
-    strip = job % strips * width;
-    w = std::min(width, count - strip);
-    return Cursor<2>(p.outer, job / strips);
-  };
-  const auto finish = [&](const Cursor<2>& at, int64_t strip, int64_t w, const Acc* result) {
-    for (int64_t j = 0; j < w; j++) store(at.offset[1] + (strip + j) * yStep, result[j]);
+  const auto finish = [&](const Job& job, const Acc* result) {
+    for (int64_t j = 0; j < job.width; j++)
+      store(y, job.at.offset[1] + (job.first + j) * yStep, op.finish(result[j], elements));
   };
 
   if (parts == 1) {
-    const int64_t elements = leaves * std::min(inner, leafLength) * width;
-    parallelRange(jobs, std::max<int64_t>(1, kGrain / elements), [&](int64_t begin, int64_t end) {
-      Pairs<Op> pairs;
-      for (int64_t job = begin; job < end; job++) {
-        int64_t strip, w;
-        const Cursor<2> at = atJob(job, strip, w);
-        finish(at, strip, w, part(pairs, x + at.offset[0] + strip * xStep, w, 0));
+    const int64_t grain = std::max<int64_t>(1, kGrain / (elements * width));
+    parallelRange(jobs, grain, [&](int64_t begin, int64_t end) {
+      Pairs<Acc> pairs(op);
+      for (int64_t i = begin; i < end; i++) {
+        const Job job = jobAt(i);
+        finish(job, runPart(pairs, job, 0));
       }
     });
     return;
@@ -246,44 +278,34 @@ void reduce(const Call& c, Store store) {
   Scratch results(c, size_t(jobs * parts * width) * sizeof(Acc));
   Acc* const partial = results.get<Acc>();
   parallel(jobs * parts, [&](int64_t i) {
-    Pairs<Op> pairs;
-    int64_t strip, w;
-    const Cursor<2> at = atJob(i / parts, strip, w);
-    const Acc* const r = part(pairs, x + at.offset[0] + strip * xStep, w, i % parts);
-    std::copy(r, r + w, partial + i * width);
+    Pairs<Acc> pairs(op);
+    const Job job = jobAt(i / parts);
+    const Acc* const r = runPart(pairs, job, i % parts);
+    std::copy(r, r + job.width, partial + i * width);
   });
-  Pairs<Op> pairs;
-  for (int64_t job = 0; job < jobs; job++) {
-    int64_t strip, w;
-    const Cursor<2> at = atJob(job, strip, w);
+  Pairs<Acc> pairs(op);
+  for (int64_t i = 0; i < jobs; i++) {
+    const Job job = jobAt(i);
     for (int64_t k = 0; k < parts; k++) {
-      const Acc* const r = partial + (job * parts + k) * width;
-      std::copy(r, r + w, pairs.next());
-      pairs.push(w);
+      const Acc* const r = partial + (i * parts + k) * width;
+      std::copy(r, r + job.width, pairs.next());
+      pairs.push(job.width);
     }
-    finish(at, strip, w, pairs.finish(w));
+    finish(job, pairs.finish(job.width));
   }
 }
 
-// reduce for every dtype of x, storing finish(result) as y's dtype.
-template <template <typename> class Op, typename Finish>
-void reduceInto(const Call& c, Finish finish) {
-  const View& y = c.out[0];
+template <template <typename> class Op>
+void reduceAny(const Call& c) {
   withType(c.in[0].dtype, [&](auto tag) {
     using T = TypeOf<decltype(tag)>;
-    reduce<Op<T>, T>(c, [&](int64_t offset, auto result) {
-      withType(y.dtype, [&](auto to) {
-        using Y = TypeOf<decltype(to)>;
-        y.as<Y>()[offset] = convert<Y>(finish(result));
-      });
-    });
+    reduce(c, reductionOf<Op<T>, T>());
   });
 }
 template <typename T>
 using Max = Extreme<T, true>;
 template <typename T>
 using Min = Extreme<T, false>;
-constexpr auto asIs = [](auto r) { return r; };
 
 // ---- argmax and argmin: ordered, and the index travels along.
 
@@ -428,18 +450,21 @@ void check_all(const Call& c) { checkLogic(c); }
 void check_argmax(const Call& c) { checkIndex(c); }
 void check_argmin(const Call& c) { checkIndex(c); }
 
-void run_sum(const Call& c) { reduceInto<Sum>(c, asIs); }
-void run_prod(const Call& c) { reduceInto<Prod>(c, asIs); }
+void run_sum(const Call& c) { reduceAny<Sum>(c); }
+void run_prod(const Call& c) { reduceAny<Prod>(c); }
 void run_mean(const Call& c) {
-  const View& x = c.in[0];
-  int64_t count = 1;
-  for (int i = x.ndim - c.attr[0]; i < x.ndim; i++) count *= x.shape[i];
-  reduceInto<Sum>(c, [=](auto r) { return r / decltype(r)(count); });
+  withFloat(c.in[0].dtype, [&](auto tag) {
+    using T = TypeOf<decltype(tag)>;
+    using Acc = SumOf<T>;
+    Reduction<Acc> op = reductionOf<Sum<T>, T>();
+    op.finish = [](Acc sum, int64_t count) { return sum / Acc(count); };
+    reduce(c, op);
+  });
 }
-void run_max(const Call& c) { reduceInto<Max>(c, asIs); }
-void run_min(const Call& c) { reduceInto<Min>(c, asIs); }
-void run_any(const Call& c) { reduceInto<Any>(c, asIs); }
-void run_all(const Call& c) { reduceInto<All>(c, asIs); }
+void run_max(const Call& c) { reduceAny<Max>(c); }
+void run_min(const Call& c) { reduceAny<Min>(c); }
+void run_any(const Call& c) { reduceAny<Any>(c); }
+void run_all(const Call& c) { reduceAny<All>(c); }
 void run_argmax(const Call& c) {
   withType(c.in[0].dtype, [&](auto tag) { bestIndex<true, TypeOf<decltype(tag)>>(c); });
 }

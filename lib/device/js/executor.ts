@@ -1,7 +1,7 @@
 // The executor of the JavaScript device: the table of buffers, the command stream, programs, errors and memory counts.
 import os from "node:os";
 import process from "node:process";
-import { DisposedError, MemoryError, NablaError, ProgramError } from "../../errors.js";
+import { DisposedError, MemoryError, ProgramError } from "../../errors.js";
 import type { Device, MemoryUse, Owner } from "../device.js";
 import { decode, instructionLength, readBytes, readDouble, roomyCall } from "./decode.js";
 import { functions } from "./elementwise.js";
@@ -15,6 +15,8 @@ const POOL_BYTES = 64 << 20;
 const POOLED_FROM = 4096;
 /** Requests from here on are compared with what the machine has. */
 const LARGE = 64 << 20;
+/** Growth of the count after which it is compared with V8's. */
+const SETTLE_BYTES = 1 << 20;
 
 const control = ["alloc", "free", "adopt", "replay"];
 const ALLOC = 0;
@@ -222,8 +224,7 @@ export class JsDevice implements Device {
   // --- errors ---
 
   private fail(error: unknown): void {
-    if (!(error instanceof Error)) throw error;
-    if (error !== this.reported) this.pending ??= error;
+    this.pending ??= error as Error;
   }
 
   private throwPending(): void {
@@ -249,6 +250,8 @@ export class JsDevice implements Device {
   /** Bytes handed out and not freed; more than is alive, since a dropped owner's memory goes without a word. */
   private used = 0;
   private peak = 0;
+  /** What `used` was when it was last corrected. */
+  private settled = 0;
   private readonly pool = new Map<number, Memory[]>();
   private pooled = 0;
 
@@ -261,6 +264,7 @@ export class JsDevice implements Device {
       reused.written = false;
       owner.memory = reused;
       this.used += bytes;
+      this.peak = Math.max(this.peak, this.used);
       return;
     }
     try {
@@ -299,7 +303,8 @@ export class JsDevice implements Device {
       throw error;
     }
     this.used += bytes;
-    if (this.used > this.peak + (this.peak >> 3) + LARGE) this.settle();
+    if (this.used > this.settled + SETTLE_BYTES) this.settle();
+    this.peak = Math.max(this.peak, this.used);
     return memory;
   }
 
@@ -313,7 +318,7 @@ export class JsDevice implements Device {
   /** Corrects the count by what V8 says all array buffers of this thread take. */
   private settle(): void {
     this.used = Math.max(0, Math.min(this.used, process.memoryUsage().arrayBuffers - this.pooled));
-    this.peak = Math.max(this.peak, this.used);
+    this.settled = this.used;
   }
 
   adjustMemory(): void {} // V8 sees array buffers by itself

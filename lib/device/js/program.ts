@@ -1,7 +1,7 @@
 // A loaded program: verified once, then replayed over its arena and the buffers bound to it.
 import { ProgramError } from "../../errors.js";
 import { decode, freshCall, instructionLength, readBytes } from "./decode.js";
-import { type Call, type Kernel, Memory, nowhere, sizes, type View } from "./view.js";
+import { type Call, type Kernel, type Memory, nowhere, sizes, type View } from "./view.js";
 
 const MAGIC = 0x4e424c31;
 const HEADER = 7;
@@ -24,7 +24,12 @@ export class Program {
   readonly arena: Memory;
 
   /** Throws ProgramError unless every word obeys docs/kernels.md. `kernels[id]` is undefined for control instructions. */
-  constructor(words: Int32Array, names: readonly string[], kernels: readonly (Kernel | undefined)[]) {
+  constructor(
+    words: Int32Array,
+    names: readonly string[],
+    kernels: readonly (Kernel | undefined)[],
+    allocate: (bytes: number) => Memory,
+  ) {
     const fail = (why: string): never => {
       throw new ProgramError(`program: ${why}`);
     };
@@ -77,7 +82,7 @@ export class Program {
     }
     if (at !== words.length) fail(`${words.length - at} words are left over`);
 
-    this.arena = new Memory(arenaBytes);
+    this.arena = allocate(arenaBytes);
     for (const { call } of this.steps) {
       for (const view of [...call.out, ...call.in]) {
         if (!view.present || view.slot < 0) continue;

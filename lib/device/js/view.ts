@@ -228,7 +228,7 @@ export function store(data: TypedArray, dtype: number, at: number, value: number
 
 // --- rows: n elements at a stride, to and from contiguous float64 or int64 ---
 
-/** Reads n elements of any dtype as float64 (int64 beyond 2^53 is rounded). */
+/** Reads n elements of any dtype as float64 (int64 beyond 2^53 is rounded) into to[start], to[start + step], … */
 export function loadRow(
   data: TypedArray,
   dtype: number,
@@ -237,42 +237,43 @@ export function loadRow(
   n: number,
   to: Float64Array,
   start = 0,
+  step = 1,
 ): void {
-  const end = start + n;
+  const end = start + n * step;
   switch (dtype) {
     case F32: {
       const from = data as Float32Array;
-      for (let i = start, p = at; i < end; i++, p += stride) to[i] = from[p];
+      for (let i = start, p = at; i < end; i += step, p += stride) to[i] = from[p];
       break;
     }
     case F64: {
       const from = data as Float64Array;
-      for (let i = start, p = at; i < end; i++, p += stride) to[i] = from[p];
+      for (let i = start, p = at; i < end; i += step, p += stride) to[i] = from[p];
       break;
     }
     case F16: {
       const from = data as Uint16Array;
-      for (let i = start, p = at; i < end; i++, p += stride) to[i] = halfToFloat(from[p]);
+      for (let i = start, p = at; i < end; i += step, p += stride) to[i] = halfToFloat(from[p]);
       break;
     }
     case BF16: {
       const from = data as Uint16Array;
-      for (let i = start, p = at; i < end; i++, p += stride) to[i] = bfloatToFloat(from[p]);
+      for (let i = start, p = at; i < end; i += step, p += stride) to[i] = bfloatToFloat(from[p]);
       break;
     }
     case I32: {
       const from = data as Int32Array;
-      for (let i = start, p = at; i < end; i++, p += stride) to[i] = from[p];
+      for (let i = start, p = at; i < end; i += step, p += stride) to[i] = from[p];
       break;
     }
     case I64: {
       const from = data as BigInt64Array;
-      for (let i = start, p = at; i < end; i++, p += stride) to[i] = Number(from[p]);
+      for (let i = start, p = at; i < end; i += step, p += stride) to[i] = Number(from[p]);
       break;
     }
     default: {
       const from = data as Uint8Array;
-      for (let i = start, p = at; i < end; i++, p += stride) to[i] = from[p];
+      for (let i = start, p = at; i < end; i += step, p += stride) to[i] = from[p];
     }
   }
 }
@@ -334,6 +335,29 @@ export const longs = (who: string, n: number): BigInt64Array => scratch(BigInt64
 export const ints = (who: string, n: number): Int32Array => scratch(Int32Array, `i${who}`, n);
 
 // --- walking ---
+
+/** Some dimensions of a view, those that step through memory as one merged; size-1 dimensions dropped. */
+export interface Dims {
+  sizes: number[];
+  strides: number[];
+}
+
+export function mergeDims(v: View, from: number, to: number): Dims {
+  const sizes: number[] = [];
+  const strides: number[] = [];
+  for (let d = from; d < to; d++) {
+    const last = sizes.length - 1;
+    if (v.shape[d] === 1) continue;
+    if (last >= 0 && strides[last] === v.strides[d] * v.shape[d]) {
+      sizes[last] *= v.shape[d];
+      strides[last] = v.strides[d];
+    } else {
+      sizes.push(v.shape[d]);
+      strides.push(v.strides[d]);
+    }
+  }
+  return { sizes, strides };
+}
 
 /**
  * Visits every index of a shape in row-major order and keeps the position of each operand:

@@ -1,0 +1,2 @@
+// The JavaScript device: every kernel in plain TypeScript, the living definition of docs/kernels.md.
+export { JsDevice } from "./executor.js";
