@@ -75,7 +75,8 @@ export function decodeHead(words: Int32Array, at: number, call: Call): number {
     nIn <= MAX_INPUTS &&
     nAttr >= 0 &&
     nAttr <= Math.min(MAX_ATTRS, words[at + 1] - HEADER);
-  if (!fits) throw new ProgramError(`${call.op}: impossible counts: ${nOut} outputs, ${nIn} inputs, ${nAttr} attributes`);
+  if (!fits)
+    throw new ProgramError(`${call.op}: impossible counts: ${nOut} outputs, ${nIn} inputs, ${nAttr} attributes`);
   call.nOut = nOut;
   call.nIn = nIn;
   call.nAttr = nAttr;
@@ -175,7 +176,8 @@ function decodeView(
   view.numel = numel;
   view.data = nowhere;
   ok &&= numel <= MAX_NUMEL && (numel === 0 || (low >= 0 && (high + 1) * sizes[dtype] <= bytes));
-  if (!ok) throw new ProgramError(`${call.op}: ${view} at offset ${offset} lies outside slot ${slot} of ${bytes} bytes`);
+  if (!ok)
+    throw new ProgramError(`${call.op}: ${view} at offset ${offset} lies outside slot ${slot} of ${bytes} bytes`);
 }
 
 /** A call of just the size of one instruction, to keep in a program. */

@@ -88,7 +88,9 @@ export class JsDevice implements Device {
       throw new ProgramError(`read: bytes ${byteOffset} to ${byteOffset + byteLength} of a buffer of ${memory.bytes}`);
     }
     const bytes = memory.array(U8) as Uint8Array;
-    new Uint8Array(target.buffer, target.byteOffset, byteLength).set(bytes.subarray(byteOffset, byteOffset + byteLength));
+    new Uint8Array(target.buffer, target.byteOffset, byteLength).set(
+      bytes.subarray(byteOffset, byteOffset + byteLength),
+    );
   }
 
   async readAsync(owner: Owner, byteOffset: number, target: ArrayBufferView): Promise<void> {
@@ -188,7 +190,9 @@ export class JsDevice implements Device {
     if (!program) throw new ProgramError(`replay: there is no program ${stream[at]}`);
     const nBound = program.boundBytes.length;
     if (nAttr !== 1 + nBound + 2 * program.nParams) {
-      throw new ProgramError(`replay: takes ${nBound} buffers and ${program.nParams} parameters, got ${nAttr - 1} words`);
+      throw new ProgramError(
+        `replay: takes ${nBound} buffers and ${program.nParams} parameters, got ${nAttr - 1} words`,
+      );
     }
     const bound: Memory[] = [];
     const params: number[] = [];

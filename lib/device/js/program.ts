@@ -105,7 +105,8 @@ export class Program {
       }
       if (memory.error) throw memory.error;
     }
-    for (let i = 0; i < bound.length; i++) for (const view of this.boundViews[i]) view.data = bound[i].array(view.dtype);
+    for (let i = 0; i < bound.length; i++)
+      for (const view of this.boundViews[i]) view.data = bound[i].array(view.dtype);
     for (const { view, dtype, index } of this.parameters) view.setScalar(dtype, params[index]);
     try {
       for (const { kernel, call } of this.steps) kernel.run(call);

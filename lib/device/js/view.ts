@@ -63,7 +63,7 @@ export class Memory {
   array(dtype: number): TypedArray {
     const array = this.seen[dtype];
     if (array !== undefined) return array;
-    const type = arrays[dtype];
+    const type = arrays[dtype] as new (from: number | ArrayBufferLike) => TypedArray;
     const other = this.seen.find((a) => a !== undefined);
     const made = other ? new type(other.buffer) : new type((Math.ceil(this.bytes / 8) * 8) / sizes[dtype]);
     this.seen[dtype] = made;
@@ -321,7 +321,11 @@ export function loadLongs(
 const kept = new Map<string, Float64Array | Int32Array | BigInt64Array>();
 const SCRATCH_KEPT = 1 << 20;
 
-function scratch<T extends Float64Array | Int32Array | BigInt64Array>(type: new (n: number) => T, who: string, n: number) {
+function scratch<T extends Float64Array | Int32Array | BigInt64Array>(
+  type: new (n: number) => T,
+  who: string,
+  n: number,
+) {
   let array = kept.get(who);
   if (array === undefined || array.length < n) {
     array = new type(n);
