@@ -2,6 +2,7 @@
 // ordinary operations, so this file appends to the graph and computes nothing itself.
 import { AutogradError, ShapeError } from "../errors.js";
 import { applyView, checkTensor, edgeOf, type Input, setVjp } from "../ops/define.js";
+import { late } from "../tensor/late.js";
 import { inScope, Scope } from "../tensor/scope.js";
 import { sameShape, show } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -45,6 +46,8 @@ export function gradients(
 ): (Tensor | null)[] {
   return run(outputs, grads, options, inputs, "grad");
 }
+
+late.backward = backward;
 
 function run(
   roots: readonly Tensor[],

@@ -26,6 +26,8 @@ export class Scalar {
 
 export type Operand = View | Scalar | null;
 
+export const isView = (x: Operand): x is View => x !== null && !(x instanceof Scalar);
+
 /** How storages become slots, and changing scalars parameters of a program; null where they are immediates. */
 export interface Resolver {
   slot(storage: Storage): number;

@@ -1,4 +1,5 @@
 // Views by raw strides: the last resort of views on the tape, and what a write into a view means to its base.
+import { late } from "../tensor/late.js";
 import type { Shape } from "../tensor/shape.js";
 import { Tensor } from "../tensor/tensor.js";
 import { applyView, type OpDef, type ViewDef } from "./define.js";
@@ -51,3 +52,4 @@ export function rebase(view: Tensor): void {
   view.node = again.node;
   view.outputIndex = 0;
 }
+late.rebase = rebase;

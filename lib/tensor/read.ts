@@ -1,15 +1,12 @@
-// Reading values back to the host: typed arrays and nested arrays.
-import { bfloatToFloat, halfToFloat } from "../device/js/view.js";
-import { CaptureError, DTypeError } from "../errors.js";
+// Reading values back to the host.
+import { CaptureError } from "../errors.js";
 import type { View } from "../graph/encode.js";
 import { modes } from "../graph/modes.js";
 import { streamOf } from "../graph/stream.js";
-import { contiguousView } from "../ops/copy.js";
-import { type DType, dtypeFacts, type TypedArray } from "./dtype.js";
-import { numelOf, type Shape } from "./shape.js";
-
-/** Numbers in as many nested arrays as there are dimensions; booleans for dtype bool. */
-export type NestedArray = number | boolean | NestedArray[];
+import { rowMajorCopy } from "../ops/pointwise.js";
+import { dtypeFacts, type TypedArray } from "./dtype.js";
+import { late } from "./late.js";
+import { isContiguous, numelOf } from "./shape.js";
 
 /** The values of a view in row-major order. */
 export function readBack(view: View): TypedArray {
@@ -32,42 +29,10 @@ function prepare(view: View) {
     );
   }
   const { array, bytes } = dtypeFacts[view.dtype];
-  const source = contiguousView(view);
+  const source = isContiguous(view.shape, view.strides) ? view : rowMajorCopy(view);
   const target = new array(numelOf(view.shape));
   return { target, source, byteOffset: source.offset * bytes };
 }
 
-/** One element as a number or boolean. */
-export function decoder(values: TypedArray, dtype: DType): (i: number) => number | boolean {
-  switch (dtype) {
-    case "bool":
-      return (i) => values[i] !== 0;
-    case "float16":
-      return (i) => halfToFloat(values[i] as number);
-    case "bfloat16":
-      return (i) => bfloatToFloat(values[i] as number);
-    case "int64":
-      return (i) => exact(values[i] as bigint);
-    default:
-      return (i) => values[i] as number;
-  }
-}
-
-function exact(value: bigint): number {
-  const n = Number(value);
-  if (Number.isSafeInteger(n)) return n;
-  throw new DTypeError(`the int64 value ${value} is not exact as a number; use data() for a BigInt64Array`);
-}
-
-/** Row-major values as nested arrays of `shape`. */
-export function nest(values: TypedArray, dtype: DType, shape: Shape): NestedArray {
-  const at = decoder(values, dtype);
-  let next = 0;
-  const build = (dim: number): NestedArray => {
-    if (dim === shape.length) return at(next++);
-    const list = new Array<NestedArray>(shape[dim]);
-    for (let i = 0; i < list.length; i++) list[i] = build(dim + 1);
-    return list;
-  };
-  return build(0);
-}
+late.readBack = readBack;
+late.readBackAsync = readBackAsync;

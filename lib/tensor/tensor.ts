@@ -1,15 +1,14 @@
 // The Tensor: a strided view of a storage, and its place on the tape. Operations are added to it as methods by the
 // families of lib/ops.
 import { AutogradError, CaptureError, DisposedError, DTypeError, ShapeError, ValueError } from "../errors.js";
-import { type BackwardOptions, backward } from "../graph/backward.js";
+import type { BackwardOptions } from "../graph/backward.js";
 import type { View } from "../graph/encode.js";
 import { modes } from "../graph/modes.js";
 import { streamOf } from "../graph/stream.js";
 import { type GradNode, type Hook, LeafNode } from "../graph/tape.js";
-import { rebase } from "../ops/strided.js";
 import { type DType, isFloat, type TypedArray } from "./dtype.js";
-import { format } from "./print.js";
-import { type NestedArray, nest, readBack, readBackAsync } from "./read.js";
+import { late } from "./late.js";
+import { type NestedArray, nest } from "./nest.js";
 import { currentScope } from "./scope.js";
 import { isContiguous, numelOf, rowMajor, type Shape, show } from "./shape.js";
 import type { Storage } from "./storage.js";
@@ -86,7 +85,7 @@ export class Tensor implements View {
 
   /** True when gradients flow to this tensor. */
   get requiresGrad(): boolean {
-    if (this.viewBase !== null && this.viewBase.node !== this.baseNode) rebase(this);
+    if (this.viewBase !== null && this.viewBase.node !== this.baseNode) late.rebase(this);
     return this.wantsGrad || this.node !== null;
   }
   set requiresGrad(value: boolean) {
@@ -154,9 +153,9 @@ export class Tensor implements View {
    */
   backward(gradient?: Tensor | BackwardOptions | null, options?: BackwardOptions): void {
     if (gradient instanceof Tensor || gradient === null || gradient === undefined) {
-      backward(this, gradient ?? null, options ?? {});
+      late.backward(this, gradient ?? null, options ?? {});
     } else {
-      backward(this, gradient.gradient ?? null, gradient);
+      late.backward(this, gradient.gradient ?? null, gradient);
     }
   }
 
@@ -187,12 +186,12 @@ export class Tensor implements View {
    * device without blocking the event loop.
    */
   async data(): Promise<TypedArray> {
-    return readBackAsync(this.use("data"));
+    return late.readBackAsync(this.use("data"));
   }
 
   /** The values in row-major order; blocks until they are computed. */
   dataSync(): TypedArray {
-    return readBack(this.use("dataSync"));
+    return late.readBack(this.use("dataSync"));
   }
 
   /** The value of a tensor of one element, as a number (0 or 1 for bool). */
@@ -200,19 +199,19 @@ export class Tensor implements View {
     if (this.numel !== 1) {
       throw new ShapeError(`item: a tensor of shape ${show(this.shape)} has ${this.numel} elements, not one; use toArray() or dataSync()`);
     }
-    return Number(nest(readBack(this.use("item")), this.dtype, []));
+    return Number(nest(late.readBack(this.use("item")), this.dtype, []));
   }
 
   /** The values as nested arrays of numbers (booleans for bool). */
   toArray(): NestedArray {
-    return nest(readBack(this.use("toArray")), this.dtype, this.shape);
+    return nest(late.readBack(this.use("toArray")), this.dtype, this.shape);
   }
 
   /** Prints like PyTorch; large tensors are summarised. */
   toString(): string {
     if (this.disposed) return "Tensor(disposed)";
     if (this.storage.capture) return `Tensor(shape=${show(this.shape)}, dtype=${this.dtype}, captured)`;
-    return format(this);
+    return late.format(this);
   }
 
   [Symbol.for("nodejs.util.inspect.custom")](): string {

@@ -1,0 +1,248 @@
+// compile(fn): records a function once for each kind of arguments and replays it as one program.
+import { defaultDevice } from "../device/registry.js";
+import type { Device } from "../device/device.js";
+import { AutogradError, CaptureError } from "../errors.js";
+import { allocate } from "../ops/define.js";
+import { contiguous } from "../ops/movement.js";
+import { inScope } from "../tensor/scope.js";
+import { numelOf, rowMajor } from "../tensor/shape.js";
+import { dtypeFacts } from "../tensor/dtype.js";
+import type { Storage } from "../tensor/storage.js";
+import { Tensor } from "../tensor/tensor.js";
+import { Capture } from "./capture.js";
+import type { Scalar } from "./encode.js";
+import { modes, withCapture } from "./modes.js";
+import { optimise } from "./optimise/index.js";
+import { Program } from "./program.js";
+import { streamOf } from "./stream.js";
+
+/** Captures kept for one function; the least recently used go first. */
+const MAX_CAPTURES = 64;
+
+export interface Compiled<A extends readonly unknown[], R> {
+  (...args: A): R;
+  /** The same, awaited: resolves when the results are computed; the event loop stays free meanwhile. */
+  async(...args: A): Promise<R>;
+  /** The programs recorded so far, newest first; `toString()` prints the plan. */
+  readonly programs: readonly Program[];
+  /** Frees the programs; the next call records again. */
+  dispose(): void;
+}
+
+/**
+ * A function that records `fn` at its first call for each combination of argument shapes, dtypes and plain values, and
+ * afterwards replays the optimised recording in one call to the device. Forward, `backward()` and an optimizer's
+ * `step()` may all be inside.
+ *
+ * Tensors among the arguments (also in arrays and plain objects) are inputs; everything else that `fn` uses is read
+ * once, while recording: JavaScript around the operations does not run again, and reading a value inside is an error.
+ *
+ * @throws CaptureError when `fn` reads a value or leaves its device.
+ * @example
+ * const step = compile((x, y) => {
+ *   optimizer.zeroGrad();
+ *   const loss = mseLoss(model.forward(x), y);
+ *   loss.backward();
+ *   optimizer.step();
+ *   return loss;
+ * });
+ * for (const [x, y] of batches) console.log(step(x, y).item());
+ */
+export function compile<A extends readonly unknown[], R>(fn: (...args: A) => R): Compiled<A, R> {
+  let recordings: Recording[] = [];
+  const call = (...args: A): R => {
+    if (modes.capture) return fn(...args); // inside another capture it is part of that one
+    const inputs: Tensor[] = [];
+    const key = describe(args, inputs);
+    let recording = recordings.find((r) => r.key === key && r.holds());
+    if (recording) {
+      if (recordings[0] !== recording) recordings = [recording, ...recordings.filter((r) => r !== recording)];
+    } else {
+      recording = new Recording(key, fn as (...args: readonly unknown[]) => unknown, args, inputs);
+      recordings.unshift(recording);
+      for (const old of recordings.splice(MAX_CAPTURES)) old.dispose();
+    }
+    return recording.replay(inputs) as R;
+  };
+  return Object.defineProperties(call, {
+    async: {
+      value: async (...args: A): Promise<R> => {
+        const result = call(...args);
+        for (const device of new Set(recordings.slice(0, 1).map((r) => r.device))) {
+          streamOf(device).submit();
+          await device.syncAsync();
+        }
+        return result;
+      },
+    },
+    programs: { get: () => recordings.map((r) => r.program) },
+    dispose: {
+      value: () => {
+        for (const r of recordings) r.dispose();
+        recordings = [];
+      },
+    },
+  }) as Compiled<A, R>;
+}
+
+/** A key equal for arguments that one recording serves; gathers the tensors. */
+function describe(value: unknown, tensors: Tensor[]): string {
+  if (value instanceof Tensor) {
+    value.use("compile");
+    tensors.push(value);
+    if (value.node) {
+      throw new AutogradError(
+        "compile: an argument belongs to a recorded graph, through which gradients cannot flow out of a captured " +
+          "function; detach() it, or compile the whole step",
+      );
+    }
+    return `<${value.dtype} ${value.shape} ${value.device} ${value.requiresGrad ? `leaf ${value.grad ? "g" : ""}` : ""}>`;
+  }
+  if (Array.isArray(value)) return `[${value.map((v) => describe(v, tensors)).join(",")}]`;
+  if (typeof value === "object" && value !== null) {
+    if (Object.getPrototypeOf(value) === Object.prototype) {
+      return `{${Object.entries(value).map(([k, v]) => `${k}:${describe(v, tensors)}`)}}`;
+    }
+    return `#${identity(value)}`;
+  }
+  if (typeof value === "function") return `#${identity(value)}`;
+  return typeof value === "string" ? JSON.stringify(value) : `${typeof value} ${String(value)}`;
+}
+
+const identities = new WeakMap<object, number>();
+let identitiesGiven = 0;
+function identity(value: object): number {
+  let id = identities.get(value);
+  if (id === undefined) {
+    id = identitiesGiven++;
+    identities.set(value, id);
+  }
+  return id;
+}
+
+/** The same structure with every tensor replaced. */
+function mapTensors(value: unknown, map: (t: Tensor) => unknown): unknown {
+  if (value instanceof Tensor) return map(value);
+  if (Array.isArray(value)) return value.map((v) => mapTensors(v, map));
+  if (typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype) {
+    return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, mapTensors(v, map)]));
+  }
+  return value;
+}
+
+const unload = new FinalizationRegistry<{ device: Device; id: number }>(({ device, id }) => device.unload(id));
+
+class Recording {
+  readonly device: Device;
+  readonly program: Program;
+  private readonly grad = modes.grad;
+  private readonly guards: readonly (() => boolean)[];
+  private readonly effects: readonly (() => void)[];
+  private readonly scalars: readonly Scalar[];
+  /** For each storage to bind: an input's position, a fresh output's number, or the storage itself. */
+  private readonly binding: readonly (Storage | { input: number } | { output: number })[];
+  private readonly outputs: readonly Storage[];
+  private readonly written: readonly Storage[];
+  private readonly result: unknown;
+  private readonly grads: readonly [leaf: Tensor | { input: number }, value: Tensor | null][];
+  private readonly stands: readonly Tensor[];
+  private first = true;
+
+  constructor(
+    readonly key: string,
+    fn: (...args: readonly unknown[]) => unknown,
+    args: readonly unknown[],
+    inputs: readonly Tensor[],
+  ) {
+    this.device = inputs[0]?.storage.device ?? defaultDevice();
+    const capture = new Capture(this.device);
+    let next = 0;
+    this.stands = withCapture(capture, () => inputs.map((x) => standIn(x, this.device)));
+    const standing = mapTensors(args, () => this.stands[next++]) as readonly unknown[];
+    this.result = inScope(null, () => withCapture(capture, () => fn(...standing)));
+    if (this.result instanceof Promise) throw new CaptureError("compile: the function must not be async; record its synchronous part");
+    this.guards = capture.guards;
+    this.effects = capture.effects;
+    this.scalars = [...capture.scalars];
+
+    const inputOf = new Map(this.stands.map((t, i) => [t.storage, i]));
+    const outputs = new Map<Storage, number>();
+    const output = (t: Tensor): void => {
+      const { storage } = t;
+      if (storage.capture !== capture || inputOf.has(storage) || outputs.has(storage)) return;
+      outputs.set(storage, outputs.size);
+    };
+    mapTensors(this.result, output);
+    const grads: [Tensor | { input: number }, Tensor | null][] = [];
+    for (const [leaf, value] of capture.grads) {
+      const at = this.stands.indexOf(leaf);
+      if (leaf.storage.capture === capture && at < 0) continue; // a leaf made inside
+      if (value) output(value);
+      grads.push([at < 0 ? leaf : { input: at }, value]);
+    }
+    this.grads = grads;
+    this.outputs = [...outputs.keys()];
+    const outlives = (s: Storage): boolean => s.capture !== capture || inputOf.has(s) || outputs.has(s);
+    const list = optimise(capture.instructions, { device: this.device, survives: outlives });
+    this.program = new Program(this.device, list, outlives, this.scalars);
+    unload.register(this, { device: this.device, id: this.program.id }, this);
+    this.binding = this.program.bound.map((s) => {
+      const input = inputOf.get(s);
+      if (input !== undefined) return { input };
+      const out = outputs.get(s);
+      return out !== undefined ? { output: out } : s;
+    });
+    const written = new Set<Storage>();
+    for (const { outs } of list) for (const v of outs) if (!outputs.has(v.storage)) written.add(v.storage);
+    this.written = [...written].filter(outlives);
+  }
+
+  /** True when the recording is right for the present state of the host. */
+  holds(): boolean {
+    if (this.grad !== modes.grad) return false;
+    for (const guard of this.guards) if (!guard()) return false;
+    return this.binding.every((b) => !("slot" in b) || b.alive);
+  }
+
+  replay(inputs: readonly Tensor[]): unknown {
+    // The effects ran while recording, so the first replay does not repeat them.
+    if (!this.first) for (const effect of this.effects) effect();
+    this.first = false;
+    const stream = streamOf(this.device);
+    const given = inputs.map(contiguous);
+    const made = this.outputs.map((s) => stream.allocate(s.bytes, "compile"));
+    const bound = this.binding.map((b) => {
+      if ("slot" in b) return b;
+      return "input" in b ? given[b.input].storage : made[b.output];
+    });
+    const parameters = this.scalars.map((s) => (s.value as () => number)());
+    stream.replay(this.program.id, bound, parameters, this.program.work);
+    for (const s of this.written) s.version++;
+
+    const real = (t: Tensor): Tensor => {
+      const out = this.outputs.indexOf(t.storage);
+      const at = out >= 0 ? -1 : this.stands.findIndex((s) => s.storage === t.storage);
+      if (out < 0 && at < 0) return t;
+      const storage = out >= 0 ? made[out] : given[at].storage;
+      return new Tensor(storage, t.dtype, t.shape, t.strides, t.offset);
+    };
+    for (const [leaf, value] of this.grads) {
+      const target = "input" in leaf && !(leaf instanceof Tensor) ? inputs[leaf.input] : (leaf as Tensor);
+      target.ownGrad = value && real(value);
+    }
+    return mapTensors(this.result, real);
+  }
+
+  dispose(): void {
+    unload.unregister(this);
+    this.device.unload(this.program.id);
+  }
+}
+
+function standIn(x: Tensor, device: Device): Tensor {
+  const storage = allocate(device, numelOf(x.shape) * dtypeFacts[x.dtype].bytes, "compile");
+  const t = new Tensor(storage, x.dtype, x.shape, rowMajor(x.shape), 0);
+  if (x.requiresGrad) t.requireGrad();
+  if (x.ownGrad) t.ownGrad = x.ownGrad;
+  return t;
+}
