@@ -276,9 +276,9 @@ function runArg(sign: 1 | -1): (call: Call) => void {
             }
           } else {
             loadRow(x.data, x.dtype, at, stride, n, row);
-            for (let i = 0; i < n && best === best; i++) {
+            for (let i = 0; i < n && !Number.isNaN(best); i++) {
               const value = sign * row[i];
-              if (value > best || value !== value) {
+              if (value > best || Number.isNaN(value)) {
                 best = value;
                 index = passed + i;
               }

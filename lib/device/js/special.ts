@@ -41,14 +41,14 @@ function erfcTail(x: number): number {
 }
 
 export function erf(x: number): number {
-  if (x !== x) return x;
+  if (Number.isNaN(x)) return x;
   const size = Math.abs(x);
   if (size <= 1) return x * chebyshev(nearZero, 2 * x * x - 1);
   return x > 0 ? 1 - erfcTail(size) : erfcTail(size) - 1;
 }
 
 export function erfc(x: number): number {
-  if (x !== x) return x;
+  if (Number.isNaN(x)) return x;
   if (x >= 0.5) return erfcTail(x);
   return 1 - erf(x);
 }

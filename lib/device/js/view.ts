@@ -158,7 +158,7 @@ export function bfloatToFloat(b: number): number {
 
 export function floatToBfloat(x: number): number {
   f32[0] = x;
-  if (x !== x) return 0x7fc0;
+  if (Number.isNaN(x)) return 0x7fc0;
   return (u32[0] + 0x7fff + ((u32[0] >>> 16) & 1)) >>> 16;
 }
 
@@ -167,7 +167,7 @@ export function toInt32(x: number): number {
 }
 
 export function toInt64(x: number): bigint {
-  if (x !== x) return 0n;
+  if (Number.isNaN(x)) return 0n;
   if (x >= 2 ** 63) return 0x7fffffffffffffffn;
   if (x <= -(2 ** 63)) return -0x8000000000000000n;
   return BigInt(Math.trunc(x));

@@ -1,0 +1,172 @@
+// Pooling over windows of images: maxPool2d, avgPool2d and the adjoint of the latter.
+import {
+  type Call,
+  demand,
+  demandCounts,
+  demandDType,
+  demandShape,
+  doubles,
+  I64,
+  isFloat,
+  type Kernel,
+  loadRow,
+  store,
+  storeRow,
+  type View,
+  Walk,
+} from "./view.js";
+
+/** That the window attributes are legal and y is [N, C, P, Q] for x [N, C, H, W]. */
+function checkWindows(call: Call, x: View, y: View, nAttr: number): void {
+  demand(x.ndim === 4 && y.ndim === 4, call, "takes and gives four dimensions");
+  demand(isFloat(x.dtype), call, "takes floats");
+  demandDType(call, x.dtype, y);
+  demand(x.shape[0] === y.shape[0] && x.shape[1] === y.shape[1], call, "y must be [N, C, P, Q]");
+  for (let i = 0; i < 2; i++) {
+    const [kernel, stride, pad] = [call.attr[i], call.attr[2 + i], call.attr[4 + i]];
+    const dilation = nAttr === 8 ? call.attr[6 + i] : 1;
+    const legal = kernel >= 1 && stride >= 1 && pad >= 0 && dilation >= 1;
+    demand(legal, call, "kernel, stride and dilation are at least 1, padding at least 0");
+    const most = Math.floor((x.shape[2 + i] + 2 * pad - dilation * (kernel - 1) - 1) / stride) + 2; // in ceil mode
+    demand(y.shape[2 + i] <= Math.max(0, most), call, "y is larger than the windows that fit");
+  }
+}
+
+/** Visits the planes [H, W] of the first view and the positions of the others at the same image and channel. */
+const planes = (...views: View[]): Walk =>
+  new Walk(
+    views[0].shape.slice(0, 2),
+    views.map(({ offset, strides }) => ({ offset, strides })),
+  );
+
+function loadPlane(x: View, at: number, to: Float64Array): void {
+  const [, , H, W] = x.shape;
+  for (let h = 0; h < H; h++) loadRow(x.data, x.dtype, at + h * x.strides[2], x.strides[3], W, to, h * W);
+}
+
+function storePlane(x: View, at: number, from: Float64Array): void {
+  const [, , H, W] = x.shape;
+  for (let h = 0; h < H; h++) storeRow(x.data, x.dtype, at + h * x.strides[2], x.strides[3], W, from, h * W);
+}
+
+const maxPool2d: Kernel = {
+  check(call) {
+    demandCounts(call, 2, 1, 8);
+    const [y, index] = call.out;
+    checkWindows(call, call.in[0], y, 8);
+    demandShape(call, y.dims, index);
+    demandDType(call, I64, index);
+  },
+  run(call) {
+    const [x] = call.in;
+    const [y, index] = call.out;
+    const [kH, kW, sH, sW, pH, pW, dH, dW] = call.attr;
+    const [, , H, W] = x.shape;
+    const [, , P, Q] = y.shape;
+    const plane = doubles("pool", H * W);
+    const to = index.data as BigInt64Array;
+    for (const walk = planes(y, x, index); walk.more; walk.next()) {
+      loadPlane(x, walk.at[1], plane);
+      for (let p = 0; p < P; p++) {
+        for (let q = 0; q < Q; q++) {
+          let best = -1;
+          for (let r = firstInside(p * sH - pH, dH); r < kH; r++) {
+            const h = p * sH - pH + r * dH;
+            if (h >= H) break;
+            for (let s = firstInside(q * sW - pW, dW); s < kW; s++) {
+              const w = q * sW - pW + s * dW;
+              if (w >= W) break;
+              const value = plane[h * W + w];
+              const wins = best < 0 || value > plane[best] || (Number.isNaN(value) && !Number.isNaN(plane[best]));
+              if (wins) best = h * W + w;
+            }
+          }
+          // A window wholly in the padding has no maximum.
+          const value = best < 0 ? -Infinity : plane[best];
+          store(y.data, y.dtype, walk.at[0] + p * y.strides[2] + q * y.strides[3], value);
+          to[walk.at[2] + p * index.strides[2] + q * index.strides[3]] = BigInt(Math.max(best, 0));
+        }
+      }
+    }
+  },
+};
+
+/** The first tap of a window starting at `start` that does not lie before the image. */
+const firstInside = (start: number, dilation: number): number => (start < 0 ? Math.ceil(-start / dilation) : 0);
+
+/** An axis of an averaging window, clipped as PyTorch does: to the padded image for its size, to the image for its taps. */
+function span(i: number, kernel: number, stride: number, pad: number, size: number): [number, number, number] {
+  const start = i * stride - pad;
+  const end = Math.min(start + kernel, size + pad);
+  return [Math.max(start, 0), Math.min(end, size), end - start];
+}
+
+/** Calls visit(window, h0, h1, w0, w1, divisor) for every window with taps inside the image. */
+function eachWindow(
+  call: Call,
+  x: View,
+  y: View,
+  visit: (window: number, h0: number, h1: number, w0: number, w1: number, divisor: number) => void,
+): void {
+  const [kH, kW, sH, sW, pH, pW, countPad] = call.attr;
+  const [, , P, Q] = y.shape;
+  for (let p = 0; p < P; p++) {
+    const [h0, h1, height] = span(p, kH, sH, pH, x.shape[2]);
+    for (let q = 0; q < Q; q++) {
+      const [w0, w1, width] = span(q, kW, sW, pW, x.shape[3]);
+      if (h1 <= h0 || w1 <= w0) continue;
+      visit(p * Q + q, h0, h1, w0, w1, countPad ? height * width : (h1 - h0) * (w1 - w0));
+    }
+  }
+}
+
+const avgPool2d: Kernel = {
+  check(call) {
+    demandCounts(call, 1, 1, 7);
+    checkWindows(call, call.in[0], call.out[0], 7);
+  },
+  run(call) {
+    const [x] = call.in;
+    const [y] = call.out;
+    const W = x.shape[3];
+    const plane = doubles("pool", x.shape[2] * W);
+    const size = y.shape[2] * y.shape[3];
+    const result = doubles("poolOut", size);
+    for (const walk = planes(y, x); walk.more; walk.next()) {
+      loadPlane(x, walk.at[1], plane);
+      result.fill(0, 0, size);
+      eachWindow(call, x, y, (window, h0, h1, w0, w1, divisor) => {
+        let sum = 0;
+        for (let h = h0; h < h1; h++) for (let w = w0; w < w1; w++) sum += plane[h * W + w];
+        result[window] = sum / divisor;
+      });
+      storePlane(y, walk.at[0], result);
+    }
+  },
+};
+
+const avgPool2dGrad: Kernel = {
+  check(call) {
+    demandCounts(call, 1, 1, 7);
+    checkWindows(call, call.out[0], call.in[0], 7);
+  },
+  run(call) {
+    const [dy] = call.in;
+    const [dx] = call.out;
+    const W = dx.shape[3];
+    const size = dx.shape[2] * W;
+    const plane = doubles("pool", size);
+    const grad = doubles("poolOut", dy.shape[2] * dy.shape[3]);
+    for (const walk = planes(dx, dy); walk.more; walk.next()) {
+      loadPlane(dy, walk.at[1], grad);
+      plane.fill(0, 0, size);
+      eachWindow(call, dx, dy, (window, h0, h1, w0, w1, divisor) => {
+        const share = grad[window] / divisor;
+        for (let h = h0; h < h1; h++) for (let w = w0; w < w1; w++) plane[h * W + w] += share;
+      });
+      storePlane(dx, walk.at[0], plane);
+    }
+  },
+};
+
+export const kernels: Record<string, Kernel> = { maxPool2d, avgPool2d, avgPool2dGrad };

@@ -1,0 +1,80 @@
+// softmax and logSoftmax along the last dimension, and their gradients; rows are computed in float64.
+import {
+  type Call,
+  demand,
+  demandCounts,
+  demandDType,
+  demandShape,
+  doubles,
+  isFloat,
+  type Kernel,
+  loadRow,
+  storeRow,
+  Walk,
+} from "./view.js";
+
+/** A kernel over rows of equal shapes: row(n, inputs) leaves the result in inputs[0]. */
+function rowKernel(nIn: number, row: (n: number, inputs: Float64Array[]) => void): Kernel {
+  return {
+    check(call) {
+      demandCounts(call, 1, nIn, 0);
+      const [y] = call.out;
+      const inputs = call.in.slice(0, nIn);
+      demand(y.ndim > 0 && isFloat(y.dtype), call, "takes floats of at least one dimension");
+      demandShape(call, y.dims, ...inputs);
+      demandDType(call, y.dtype, ...inputs);
+    },
+    run(call: Call) {
+      const [y] = call.out;
+      const inputs = call.in.slice(0, nIn);
+      const last = y.ndim - 1;
+      const n = y.shape[last];
+      const rows = inputs.map((_, i) => doubles(`softmax${i}`, n));
+      for (const w = new Walk(y.shape.slice(0, last), [...inputs, y]); w.more; w.next()) {
+        for (let i = 0; i < nIn; i++) {
+          loadRow(inputs[i].data, inputs[i].dtype, w.at[i], inputs[i].strides[last], n, rows[i]);
+        }
+        row(n, rows);
+        storeRow(y.data, y.dtype, w.at[nIn], y.strides[last], n, rows[0]);
+      }
+    },
+  };
+}
+
+function largest(n: number, x: Float64Array): number {
+  let max = -Infinity;
+  for (let i = 0; i < n; i++) max = Math.max(max, x[i]);
+  return max;
+}
+
+const softmax = rowKernel(1, (n, [x]) => {
+  const max = largest(n, x);
+  let sum = 0;
+  for (let i = 0; i < n; i++) {
+    x[i] = Math.exp(x[i] - max);
+    sum += x[i];
+  }
+  for (let i = 0; i < n; i++) x[i] /= sum;
+});
+
+const logSoftmax = rowKernel(1, (n, [x]) => {
+  const max = largest(n, x);
+  let sum = 0;
+  for (let i = 0; i < n; i++) sum += Math.exp(x[i] - max);
+  const log = Math.log(sum);
+  for (let i = 0; i < n; i++) x[i] = x[i] - max - log;
+});
+
+const softmaxGrad = rowKernel(2, (n, [dy, y]) => {
+  let sum = 0;
+  for (let i = 0; i < n; i++) sum += y[i] * dy[i];
+  for (let i = 0; i < n; i++) dy[i] = y[i] * (dy[i] - sum);
+});
+
+const logSoftmaxGrad = rowKernel(2, (n, [dy, y]) => {
+  let sum = 0;
+  for (let i = 0; i < n; i++) sum += dy[i];
+  for (let i = 0; i < n; i++) dy[i] -= Math.exp(y[i]) * sum;
+});
+
+export const kernels: Record<string, Kernel> = { softmax, logSoftmax, softmaxGrad, logSoftmaxGrad };
