@@ -37,7 +37,8 @@ export function packageRoot(): string | undefined {
   return found?.root;
 }
 
-export function packageVersion(): string {
+/** The version of nablajs. */
+export function version(): string {
   packageRoot();
   return found?.manifest.version ?? "unknown (bundled)";
 }

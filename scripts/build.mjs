@@ -33,10 +33,9 @@ const moduleUrl =
 const throughIndex = {
   name: "through-index",
   setup({ onResolve }) {
-    onResolve({ filter: /^\.\.\/index\.js$/ }, () => ({ path: "./index.js", external: true }));
-    onResolve({ filter: /^\.\.\/(?!index\.js$)/ }, ({ path, importer, kind }) =>
-      kind === "entry-point"
-        ? undefined
+    onResolve({ filter: /^\.\.\// }, ({ path, importer }) =>
+      path === "../index.js"
+        ? { path: "./index.js", external: true }
         : { errors: [{ text: `${importer} imports ${path}: lib/cli imports the library through ../index.js only` }] },
     );
   },

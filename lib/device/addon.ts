@@ -124,17 +124,32 @@ let loading: Loading | undefined;
 
 /** Loads the addon at the first call. */
 export function loadAddon(): Loading {
-  loading ??= load();
+  if (!loading) {
+    loading = load();
+    const [first] = loading.attempts;
+    if (loading.addon && first.source === "NABLA_ADDON" && first.reason) {
+      warn(
+        "NABLA_ADDON_REFUSED",
+        `NABLA_ADDON names ${first.path}, but ${first.reason}; ${loading.path} is used instead`,
+      );
+    }
+  }
   return loading;
 }
 
-/** Says, once in a process, that the addon is missing and JavaScript is used in its place. */
+/** Says that the addon is missing and JavaScript is used in its place. */
 export function warnMissing(): void {
-  if (getEnvironmentData("nablajs.warned")) return;
-  setEnvironmentData("nablajs.warned", true); // workers started from here on inherit it
-  process.emitWarning(
+  warn(
+    "NABLA_NO_ADDON",
     "the native addon did not load, so tensors are computed in plain JavaScript, which is slow; " +
       "run `npx nabla doctor` to see why and what to do",
-    { type: "NablaWarning", code: "NABLA_NO_ADDON" },
   );
+}
+
+/** Warns once in a process. */
+function warn(code: string, message: string): void {
+  const key = `nablajs.${code}`;
+  if (getEnvironmentData(key)) return;
+  setEnvironmentData(key, true); // workers started from here on inherit it
+  process.emitWarning(message, { type: "NablaWarning", code });
 }

@@ -28,18 +28,20 @@ function make(name: string): Device {
   throw new DeviceError(`unknown device ${JSON.stringify(name)}; the devices are "cpu", "js", "cuda" and "auto"`);
 }
 
-/** "auto": what the environment asks for, else cpu, else js. */
-function automatic(): Device {
+/** The name behind "auto": what the environment asks for, else cpu, else js. */
+function automaticName(): string {
   const asked = process.env.NABLA_DEVICE;
-  if (asked && asked !== "auto") return getDevice(asked);
-  if (loadAddon().addon) return getDevice("cpu");
-  warnMissing();
-  return getDevice("js");
+  if (asked && asked !== "auto") return asked;
+  return loadAddon().addon ? "cpu" : "js";
 }
 
 /** The device of that name: "cpu", "js", "cuda", "cuda:1" or "auto". The same object at every call in one thread. */
 export function getDevice(name: string): Device {
-  if (name === "auto") return automatic();
+  if (name === "auto") {
+    const found = automaticName();
+    if (found === "js" && !isJsOnly()) warnMissing();
+    return getDevice(found);
+  }
   let device = instances.get(name);
   if (!device) {
     device = make(name);
@@ -55,9 +57,12 @@ export function devices(): string[] {
 
 /** Where tensors are made when no device is named. */
 export function defaultDevice(): Device {
-  chosen ??= automatic();
+  chosen ??= getDevice("auto");
   return chosen;
 }
+
+/** The default device's name, also when that device cannot be had. */
+export const defaultDeviceName = (): string => chosen?.name ?? automaticName();
 
 /** Sets where tensors are made when no device is named; tensors that exist stay where they are. */
 export function setDefaultDevice(name: string): void {

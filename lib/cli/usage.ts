@@ -1,0 +1,23 @@
+// What the subcommands share: their options, parsed, and the error for those that are wrong.
+import { type ParseArgsConfig, parseArgs } from "node:util";
+
+/** Wrong use of the command: printed without a stack, exit code 2. */
+export class UsageError extends Error {}
+
+/** The options of a subcommand; prints `help` and returns undefined when --help is among them. */
+export function parse<T extends NonNullable<ParseArgsConfig["options"]>>(args: string[], options: T, help: string) {
+  try {
+    const { values } = parseArgs({
+      args,
+      options: { ...options, help: { type: "boolean", short: "h" } },
+      strict: true,
+    });
+    if ((values as { help?: boolean }).help) {
+      process.stdout.write(help);
+      return undefined;
+    }
+    return values;
+  } catch (error) {
+    throw new UsageError((error as Error).message.replace(/\. To specify a positional.*$/s, ""));
+  }
+}
