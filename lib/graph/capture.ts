@@ -79,3 +79,14 @@ export function depends<T>(read: () => T): T {
   modes.capture?.guards.push(() => Object.is(read(), value));
   return value;
 }
+
+/** Runs `fn` for real also while a function is being captured: state that lives on, such as momentum buffers. */
+export function uncaptured<R>(fn: () => R): R {
+  const before = modes.capture;
+  modes.capture = null;
+  try {
+    return fn();
+  } finally {
+    modes.capture = before;
+  }
+}

@@ -38,7 +38,7 @@ export class Program {
     scalars: readonly Scalar[],
   ) {
     for (const storage of storagesOf(instructions)) {
-      this.slots.set(storage, { storage, index: this.slots.size, offset: -1 });
+      if (!this.slots.has(storage)) this.slots.set(storage, { storage, index: this.slots.size, offset: -1 });
     }
     this.arenaBytes = plan(instructions, this.slots, isBound);
     this.bound = [...this.slots.values()].filter((s) => s.offset < 0).map((s) => s.storage);

@@ -1,0 +1,53 @@
+// Sequential: layers one after the other.
+import { ValueError } from "../errors.js";
+import type { Tensor } from "../tensor/tensor.js";
+import { Module } from "./module.js";
+
+/**
+ * Layers applied one after the other.
+ *
+ * @example
+ * const model = new nn.Sequential([new nn.Linear(64, 32), new nn.ReLU(), new nn.Linear(32, 10)]);
+ * const logits = model.forward(x);
+ */
+export class Sequential extends Module {
+  // The layers are numbered properties, so that parameters are called "0.weight" as in PyTorch.
+  [index: number]: Module;
+  private readonly size: { layers: number } = { layers: 0 };
+
+  constructor(layers: readonly Module[] = []) {
+    super();
+    Object.defineProperty(this, "size", { enumerable: false });
+    for (const layer of layers) this.add(layer);
+  }
+
+  /** Appends a layer. */
+  add(layer: Module): this {
+    if (!(layer instanceof Module)) {
+      throw new ValueError(`Sequential: layer ${this.size.layers} is not a Module but ${String(layer)}; wrap functions in nn.Lambda`);
+    }
+    this[this.size.layers++] = layer;
+    return this;
+  }
+
+  get length(): number {
+    return this.size.layers;
+  }
+
+  override forward(x: Tensor): Tensor {
+    let y = x;
+    for (let i = 0; i < this.size.layers; i++) y = this[i].forward(y);
+    return y;
+  }
+}
+
+/** A function as a layer. */
+export class Lambda extends Module {
+  constructor(private readonly fn: (x: Tensor) => Tensor) {
+    super();
+  }
+
+  override forward(x: Tensor): Tensor {
+    return this.fn(x);
+  }
+}

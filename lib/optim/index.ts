@@ -1,0 +1,4 @@
+// The optimizers.
+export { Adam, type AdamOptions, AdamW } from "./adam.js";
+export { Optimizer, type OptimizerState, type ParamGroup, type Params } from "./optimizer.js";
+export { SGD, type SGDOptions } from "./sgd.js";
