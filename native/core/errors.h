@@ -10,9 +10,10 @@ struct Error : std::runtime_error {
   Error(const char* code, const std::string& message) : std::runtime_error(message), code(code) {}
 };
 
+[[noreturn]]
 #if defined(__GNUC__)
 __attribute__((format(printf, 2, 3)))
 #endif
-[[noreturn]] void fail(const char* code, const char* format, ...);
+void fail(const char* code, const char* format, ...);
 
 }  // namespace nabla

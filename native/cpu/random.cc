@@ -3,8 +3,7 @@
 #include <cmath>
 
 #include "../core/philox.h"
-#include "layout.h"
-#include "values.h"
+#include "rows.h"
 
 namespace nabla {
 namespace {
@@ -105,11 +104,9 @@ void run_uniform(const Call& c) {
         wordPairs(seed, offset, first, count,
                   [&](int64_t j, uint32_t w0, uint32_t w1) { values[j] = uniform64(w0, w1); });
       } else {
-        for (int64_t j = 0; j < count; j += 4) {
-          const PhiloxBlock b = philox(seed, offset + uint64_t(first + j) / 4);
-          const int lanes = int(std::min<int64_t>(4, count - j));
-          for (int k = 0; k < lanes; k++) values[j + k] = convert<T>(uniform32(b.word[k]));
-        }
+        float made[kBlock];  // whole blocks of four
+        rowKernels().uniform(seed, offset + uint64_t(first) / 4, ceilDiv(count, 4), made);
+        for (int64_t j = 0; j < count; j++) values[j] = convert<T>(made[j]);
       }
     });
   });

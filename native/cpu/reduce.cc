@@ -3,9 +3,7 @@
 // The elements of one result form leaves (runs of at most kLeaf elements, or strips of kLeafRows rows for kColumns
 // results at once); leaves are joined pairwise in an order that depends on shape and strides alone. So float sums have
 // an error that grows with the logarithm of the length, and the bits are the same for any number of threads.
-#include "layout.h"
-#include "simd/rows.h"
-#include "values.h"
+#include "rows.h"
 
 namespace nabla {
 namespace {
@@ -268,9 +266,15 @@ void reduce(const Call& c, const Reduction<Acc>& op) {
     const int64_t grain = std::max<int64_t>(1, kGrain / (elements * width));
     parallelRange(jobs, grain, [&](int64_t begin, int64_t end) {
       Pairs<Acc> pairs(op);
+      Job job = jobAt(begin);
       for (int64_t i = begin; i < end; i++) {
-        const Job job = jobAt(i);
         finish(job, runPart(pairs, job, 0));
+        job.first += width;
+        if (job.first >= count) {
+          job.first = 0;
+          job.at.next();
+        }
+        job.width = std::min(width, count - job.first);
       }
     });
     return;

@@ -275,11 +275,10 @@ void uniform(uint64_t seed, uint64_t block, int64_t blocks, float* y) {
 
 }  // namespace
 
-extern const RowKernels rowKernels;
-const RowKernels rowKernels = {reduceRow<Sum>,     reduceRow<Max>,     reduceRow<Min>, reduceColumns<Sum>,
-                               reduceColumns<Max>, reduceColumns<Min>, softmax,        logSoftmax,
-                               softmaxGrad,        logSoftmaxGrad,     normalize,      normalizeGrad,
-                               uniform};
+const RowKernels rows = {reduceRow<Sum>,     reduceRow<Max>,     reduceRow<Min>, reduceColumns<Sum>,
+                         reduceColumns<Max>, reduceColumns<Min>, softmax,        logSoftmax,
+                         softmaxGrad,        logSoftmaxGrad,     normalize,      normalizeGrad,
+                         uniform};
 
 }  // namespace NABLA_ISA
 }  // namespace nabla

@@ -1,5 +1,5 @@
-// Float32 loops over one contiguous row or a strip of columns: reductions, softmax, normalisation. rows.cc is compiled
-// once per instruction set, each time into a namespace of its own; this is the table it exports.
+// Float32 loops over one contiguous row or a strip of columns: reductions, softmax, normalisation, random numbers.
+// rows.cc is compiled once per instruction set, each time into a namespace of its own; this is the table it exports.
 #pragma once
 #include <cstdint>
 
@@ -25,10 +25,18 @@ struct RowKernels {
   void (*logSoftmaxGrad)(const float* dy, const float* y, float* dx, int64_t n);
   void (*normalize)(const float* x, float eps, float* xhat, float* mean, float* rstd, int64_t n);
   void (*normalizeGrad)(const float* dy, const float* xhat, float rstd, float* dx, int64_t n);
-  // y[i] = floats of philox uniform bits in [0, 1): words of `blocks` blocks from `block` on.
+  // The uniform float32 numbers (core/philox.h) of `blocks` Philox blocks from `block` on: four each.
   void (*uniform)(uint64_t seed, uint64_t block, int64_t blocks, float* y);
 };
 
-const RowKernels& rowKernels();  // for the instruction set in use
+namespace baseline {
+extern const RowKernels rows;
+}
+namespace avx2 {
+extern const RowKernels rows;
+}
+namespace avx512 {
+extern const RowKernels rows;
+}
 
 }  // namespace nabla
