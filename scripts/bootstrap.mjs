@@ -2,7 +2,7 @@
 // that is up to date is made again, so that this may run before every `npm start` and `npm test`.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { readJson, readText, root, run, say } from "./lib.mjs";
+import { readJson, root, run, say } from "./lib.mjs";
 
 /** Are the packages in node_modules those of package-lock.json? Packages for other platforms are left out. */
 function hasDependencies() {
@@ -27,7 +27,7 @@ if (!hasDependencies()) {
 }
 
 // These need the dependencies.
-const { distHash } = await import("./build.mjs");
+const { isCurrent } = await import("./build.mjs");
 const { buildNative } = await import("./native.mjs");
 const { copyPrebuild, isStalePrebuild } = await import("./prebuild.mjs");
 
@@ -38,7 +38,7 @@ if (!buildNative()) {
   copyPrebuild();
 }
 
-if (readText(join(root, "dist", ".stamp")) !== distHash()) {
+if (!isCurrent()) {
   say("building dist/");
   if (!run(process.execPath, ["scripts/build.mjs"])) process.exit(1);
 }

@@ -1,16 +1,17 @@
 // Builds dist/: one CommonJS bundle, an ESM face that re-exports it by name (so that both kinds of user share one
-// instance), the command, and the types.
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+// instance), the command, and the types. With --if-stale only when the sources have changed.
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { build } from "esbuild";
-import { hashOf, root, run, say, tool } from "./lib.mjs";
+import { hashOf, isMain, readText, root, run, say, tool } from "./lib.mjs";
 
 const dist = join(root, "dist");
+/** Made beside dist/ and put in its place at the end, so that nobody sees half a build. */
+const fresh = join(root, `dist.${process.pid}`);
 
-/** What dist/ is made of; bootstrap.mjs compares it with dist/.stamp. */
-export const distHash = () =>
-  hashOf(["lib", "scripts/build.mjs", "package.json", "tsconfig.json", "tsconfig.build.json"]);
+/** What dist/ is made of. */
+const distHash = () => hashOf(["lib", "scripts/build.mjs", "package.json", "tsconfig.json", "tsconfig.build.json"]);
 
 const common = {
   absWorkingDir: root,
@@ -42,21 +43,21 @@ const throughIndex = {
 };
 
 async function main() {
-  rmSync(dist, { recursive: true, force: true });
-  mkdirSync(dist, { recursive: true });
+  const hash = distHash(); // of what is read now, should a file change meanwhile
+  mkdirSync(fresh);
   await Promise.all([
-    build({ ...common, entryPoints: ["lib/index.ts"], outfile: "dist/index.js", banner: { js: moduleUrl } }),
+    build({ ...common, entryPoints: ["lib/index.ts"], outfile: join(fresh, "index.js"), banner: { js: moduleUrl } }),
     build({
       ...common,
       entryPoints: ["lib/cli/main.ts"],
-      outfile: "dist/cli.js",
+      outfile: join(fresh, "cli.js"),
       banner: { js: "#!/usr/bin/env node" },
       plugins: [throughIndex],
     }),
   ]);
-  const write = (name, text) => writeFileSync(join(dist, name), text);
+  const write = (name, text) => writeFileSync(join(fresh, name), text);
   write("package.json", '{ "type": "commonjs" }\n');
-  const names = Object.keys(createRequire(import.meta.url)(join(dist, "index.js"))).sort();
+  const names = Object.keys(createRequire(import.meta.url)(join(fresh, "index.js"))).sort();
   write(
     "index.mjs",
     `import nablajs from "./index.js";\nexport const {\n${names.map((name) => `  ${name},\n`).join("")}} = nablajs;\n`,
@@ -65,17 +66,26 @@ async function main() {
   const types = '/// <reference lib="esnext.disposable" />\nexport * from "./types/index.js";\n';
   write("index.d.ts", types);
   write("index.d.mts", types);
-  if (!run(process.execPath, [tool("typescript/bin/tsc"), "-p", "tsconfig.build.json"])) {
+  if (
+    !run(process.execPath, [tool("typescript/bin/tsc"), "-p", "tsconfig.build.json", "--outDir", join(fresh, "types")])
+  ) {
     throw new Error("the types did not build");
   }
-  write(".stamp", distHash());
+  write(".stamp", hash);
+  rmSync(dist, { recursive: true, force: true });
+  renameSync(fresh, dist);
 }
 
-if (process.argv[1] === import.meta.filename) {
+/** Is dist/ what the sources would give now? */
+export const isCurrent = () => readText(join(dist, ".stamp")) === distHash();
+
+if (isMain(import.meta) && !(process.argv.includes("--if-stale") && isCurrent())) {
   try {
     await main();
   } catch (error) {
     say(`the build failed: ${error.message}`);
     process.exitCode = 1;
+  } finally {
+    rmSync(fresh, { recursive: true, force: true });
   }
 }

@@ -1,7 +1,7 @@
 // What the scripts share: the project's root, running commands, content hashes of sources, progress lines.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -12,6 +12,9 @@ export const prebuiltAddon = join(root, "prebuilds", target, "nablajs.node");
 
 /** A progress line, apart from the output of the program that is run afterwards. */
 export const say = (text) => process.stderr.write(`nabla: ${text}\n`);
+
+/** Is this script the one that node was started with, and not imported? */
+export const isMain = (meta) => realpathSync(process.argv[1]) === meta.filename;
 
 /** Runs a program of this project's dependencies by the file that its package names. */
 export const tool = (path) => join(root, "node_modules", path);

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
-import { builtAddon, hashOf, readJson, readText, root, runQuietly, say, target, tool } from "./lib.mjs";
+import { builtAddon, hashOf, isMain, readJson, readText, root, runQuietly, say, target, tool } from "./lib.mjs";
 
 const stampPath = join(root, "build", ".stamp");
 const logPath = join(root, "build", "build.log");
@@ -71,7 +71,7 @@ export function buildNative(tools = Object.keys(commands)) {
   return tools.some(buildWith);
 }
 
-if (process.argv[1] === import.meta.filename) {
+if (isMain(import.meta)) {
   const tools = process.argv.slice(2);
   const unknown = tools.find((name) => !(name in commands));
   if (unknown) say(`unknown tool ${unknown}; the tools are ${Object.keys(commands).join(" and ")}`);

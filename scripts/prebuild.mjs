@@ -1,7 +1,7 @@
 // Makes prebuilds/<platform>-<arch>/nablajs.node, the binary that the npm tarball carries.
 import { copyFileSync, existsSync, mkdirSync, statSync } from "node:fs";
 import { dirname, relative } from "node:path";
-import { builtAddon, prebuiltAddon, root, run, say } from "./lib.mjs";
+import { builtAddon, isMain, prebuiltAddon, root, run, say } from "./lib.mjs";
 import { buildNative } from "./native.mjs";
 
 /** Copies the built addon, without its symbols where the platform's `strip` knows how. */
@@ -17,7 +17,7 @@ export function copyPrebuild() {
 export const isStalePrebuild = () =>
   existsSync(prebuiltAddon) && statSync(prebuiltAddon).mtimeMs < statSync(builtAddon).mtimeMs;
 
-if (process.argv[1] === import.meta.filename) {
+if (isMain(import.meta)) {
   if (buildNative()) copyPrebuild();
   else process.exitCode = 1;
 }

@@ -1,0 +1,135 @@
+// The installed package, used from ESM, CommonJS, TypeScript and a bundle, without a compiler on PATH.
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { build } from "esbuild";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { addonPath, type Installed, install, root, target } from "./installed.js";
+
+let user: Installed;
+beforeAll(() => {
+  user = install(true);
+}, 120_000);
+afterAll(() => user?.remove());
+
+const device = addonPath ? "cpu" : "js";
+const program = `
+const c = matmul(tensor([[1, 2], [3, 4]]), tensor([[5, 6], [7, 8]]));
+console.log(JSON.stringify(c.toArray()), c.device);
+`;
+const output = `[[19,22],[43,50]] ${device}\n`;
+
+/** Runs a user's file and returns what it printed; nothing may be on stderr but the warning of a missing addon. */
+function runs(...args: string[]): string {
+  const { code, signal, stdout, stderr } = user.node(args);
+  expect({ code, signal, stderr: addonPath ? stderr : "" }).toEqual({ code: 0, signal: null, stderr: "" });
+  return stdout;
+}
+
+describe("the installed package", () => {
+  it("holds what it needs and nothing else", () => {
+    expect(readdirSync(user.home).sort()).toEqual(
+      ["CHANGELOG.md", "LICENSE", "README.md", "dist", "package.json", "prebuilds"].filter(
+        (name) => name !== "README.md" || existsSync(join(root, name)),
+      ),
+    );
+    expect(existsSync(join(user.home, "prebuilds", target, "nablajs.node"))).toBe(addonPath !== undefined);
+    expect(
+      readdirSync(join(user.folder, "node_modules"))
+        .filter((name) => !name.startsWith("."))
+        .sort(),
+    ).toEqual(["bindings", "file-uri-to-path", "nablajs"]);
+  });
+
+  it("works from ESM", () => {
+    user.write("use.mjs", `import { matmul, tensor } from "nablajs";${program}`);
+    expect(runs("use.mjs")).toBe(output);
+  });
+
+  it("works from CommonJS", () => {
+    user.write("use.cjs", `const { matmul, tensor } = require("nablajs");${program}`);
+    expect(runs("use.cjs")).toBe(output);
+  });
+
+  it("is one instance for both", () => {
+    user.write(
+      "both.mjs",
+      `import * as esm from "nablajs";
+       import { createRequire } from "node:module";
+       const cjs = createRequire(import.meta.url)("nablajs");
+       const missing = Object.keys(cjs).filter((name) => esm[name] !== cjs[name]);
+       console.log(missing.length, Object.keys(cjs).length === Object.keys(esm).length);`,
+    );
+    expect(runs("both.mjs")).toBe("0 true\n");
+  });
+
+  it("loads nothing native when it is imported", () => {
+    user.write(
+      "lazy.cjs",
+      `require("nablajs"); console.log(Object.keys(require.cache).some((path) => path.endsWith(".node")))`,
+    );
+    expect(runs("lazy.cjs")).toBe("false\n");
+  });
+
+  it.each([
+    ["use.mts", "node16"],
+    ["use.cts", "node16"],
+    ["use.mts", "bundler"],
+  ])("type-checks under strict: %s, moduleResolution %s", (file, resolution) => {
+    user.write(
+      file,
+      `import { matmul, ShapeError, Tensor, tensor } from "nablajs";
+       const c: Tensor = matmul(tensor([[1, 2]]), tensor([[3], [4]], { dtype: "float32" }));
+       export const rows: readonly number[] = c.shape;
+       export const error: Error = new ShapeError("x");
+       { using t = tensor(1); t.shape; }
+       // @ts-expect-error: a dtype that does not exist
+       tensor(1, { dtype: "float31" });`,
+    );
+    user.write(
+      "tsconfig.json",
+      JSON.stringify({
+        compilerOptions: {
+          strict: true,
+          skipLibCheck: false,
+          exactOptionalPropertyTypes: true,
+          target: "es2022",
+          lib: ["es2022"],
+          types: [],
+          module: resolution === "node16" ? "node16" : "esnext",
+          moduleResolution: resolution,
+          noEmit: true,
+        },
+        files: [file],
+      }),
+    );
+    const { code, stdout } = user.node([join(root, "node_modules/typescript/bin/tsc"), "-p", "."]);
+    expect(stdout).toBe("");
+    expect(code).toBe(0);
+  });
+
+  it("can be bundled, binary and all", async () => {
+    user.write("bundled.js", `import { matmul, tensor } from "nablajs";${program}`);
+    const outdir = join(user.folder, "../bundle"); // outside, where no node_modules is found
+    await build({
+      absWorkingDir: user.folder,
+      entryPoints: ["bundled.js"],
+      bundle: true,
+      platform: "node",
+      outdir,
+      loader: { ".node": "copy" },
+      logLevel: "silent",
+    });
+    expect(runs(join(outdir, "bundled.js"))).toBe(output);
+  });
+
+  it("brings the nabla command", () => {
+    expect(runs("node_modules/.bin/nabla", "--version")).toMatch(/^\d+\.\d+\.\d+\n$/);
+    expect(runs("node_modules/.bin/nabla", "--help")).toMatch(/^Usage: nabla <command>[\s\S]*doctor/);
+    expect(user.node(["node_modules/.bin/nabla", "docter"])).toMatchObject({
+      code: 2,
+      stderr: 'nabla: unknown command "docter"; did you mean "nabla doctor"?\n',
+    });
+    expect(user.node(["node_modules/.bin/nabla", "doctor", "--jsn"])).toMatchObject({ code: 2, stdout: "" });
+    expect(user.node(["node_modules/.bin/nabla"])).toMatchObject({ code: 2, stdout: "" });
+  });
+});
