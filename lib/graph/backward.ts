@@ -147,7 +147,9 @@ class Pass {
     }
     checkTensor(gradient, op);
     if (!sameShape(gradient.shape, root.shape)) {
-      throw new ShapeError(`${op}: the gradient has shape ${show(gradient.shape)}, the tensor ${show(root.shape)}; they must be equal`);
+      throw new ShapeError(
+        `${op}: the gradient has shape ${show(gradient.shape)}, the tensor ${show(root.shape)}; they must be equal`,
+      );
     }
     this.owned.add(gradient.storage);
     return gradient.dtype === root.dtype ? gradient : inScope(this.scope, () => arithmetic.cast(gradient, root.dtype));
@@ -178,9 +180,14 @@ class Pass {
       }
       if (modes.anomaly && arithmetic.hasNaN(grad)) {
         const where = node.trace?.split("\n").slice(2).join("\n") ?? "";
-        throw new AutogradError(`backward: the gradient of ${node.op} with respect to its input ${i} has NaN; it was called\n${where}`);
+        throw new AutogradError(
+          `backward: the gradient of ${node.op} with respect to its input ${i} has NaN; it was called\n${where}`,
+        );
       }
-      this.give(edge, grad.dtype === expected.dtype ? grad : inScope(this.scope, () => arithmetic.cast(grad, expected.dtype)));
+      this.give(
+        edge,
+        grad.dtype === expected.dtype ? grad : inScope(this.scope, () => arithmetic.cast(grad, expected.dtype)),
+      );
     }
   }
 
@@ -210,7 +217,9 @@ class Pass {
         if (replaced) {
           checkTensor(replaced, "hook");
           if (!sameShape(replaced.shape, grad.shape)) {
-            throw new ShapeError(`hook: returned shape ${show(replaced.shape)} for a gradient of shape ${show(grad.shape)}`);
+            throw new ShapeError(
+              `hook: returned shape ${show(replaced.shape)} for a gradient of shape ${show(grad.shape)}`,
+            );
           }
           grads[index] = replaced;
         }

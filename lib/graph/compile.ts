@@ -1,12 +1,13 @@
 // compile(fn): records a function once for each kind of arguments and replays it as one program.
-import { defaultDevice } from "../device/registry.js";
+
 import type { Device } from "../device/device.js";
+import { defaultDevice } from "../device/registry.js";
 import { AutogradError, CaptureError } from "../errors.js";
 import { allocate } from "../ops/define.js";
 import { contiguous } from "../ops/movement.js";
+import { dtypeFacts } from "../tensor/dtype.js";
 import { inScope } from "../tensor/scope.js";
 import { numelOf, rowMajor } from "../tensor/shape.js";
-import { dtypeFacts } from "../tensor/dtype.js";
 import type { Storage } from "../tensor/storage.js";
 import { Tensor } from "../tensor/tensor.js";
 import { Capture } from "./capture.js";
@@ -160,7 +161,8 @@ class Recording {
     this.stands = withCapture(capture, () => inputs.map((x) => standIn(x, this.device)));
     const standing = mapTensors(args, () => this.stands[next++]) as readonly unknown[];
     this.result = inScope(null, () => withCapture(capture, () => fn(...standing)));
-    if (this.result instanceof Promise) throw new CaptureError("compile: the function must not be async; record its synchronous part");
+    if (this.result instanceof Promise)
+      throw new CaptureError("compile: the function must not be async; record its synchronous part");
     this.guards = capture.guards;
     this.effects = capture.effects;
     this.scalars = [...capture.scalars];

@@ -61,7 +61,11 @@ export function merge(
   const read = (x: Operand): Register => {
     const known = x instanceof Scalar ? scalars : (registers as Map<unknown, Register>);
     const key =
-      x instanceof Scalar ? (typeof x.value === "function" ? x : `${x.dtype} ${Object.is(x.value, -0) ? "-0" : x.value}`) : viewKey(x as View);
+      x instanceof Scalar
+        ? typeof x.value === "function"
+          ? x
+          : `${x.dtype} ${Object.is(x.value, -0) ? "-0" : x.value}`
+        : viewKey(x as View);
     let register = (known as Map<unknown, Register>).get(key);
     if (!register) {
       register = input(x);

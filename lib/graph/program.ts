@@ -4,7 +4,16 @@ import { dtypes } from "../tensor/dtype.js";
 import { show } from "../tensor/shape.js";
 import type { Storage } from "../tensor/storage.js";
 import type { Instruction } from "./capture.js";
-import { encode, encodedLength, isView, type Operand, type Resolver, Scalar, type View, writeNumber } from "./encode.js";
+import {
+  encode,
+  encodedLength,
+  isView,
+  type Operand,
+  type Resolver,
+  Scalar,
+  type View,
+  writeNumber,
+} from "./encode.js";
 import { viewKey } from "./merge.js";
 
 const MAGIC = 0x4e424c31;

@@ -50,7 +50,7 @@ export interface Edge {
   readonly index: number;
 }
 
-export type Hook = (grad: Tensor) => Tensor | undefined | void;
+export type Hook = (grad: Tensor) => Tensor | undefined;
 
 let count = 0;
 

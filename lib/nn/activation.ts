@@ -6,7 +6,7 @@ import type { Tensor } from "../tensor/tensor.js";
 import { Module } from "./module.js";
 
 /** A layer class without settings. */
-const activation = (name: string, fn: (x: Tensor) => Tensor): new () => Module => {
+const activation = (name: string, fn: (x: Tensor) => Tensor): (new () => Module) => {
   const Layer = class extends Module {
     override forward(x: Tensor): Tensor {
       return fn(x);

@@ -29,10 +29,16 @@ export class Linear extends Module {
   ) {
     super();
     for (const n of [inFeatures, outFeatures]) {
-      if (!Number.isInteger(n) || n < 1) throw new ValueError(`Linear: sizes must be integers ≥ 1, got ${inFeatures} and ${outFeatures}`);
+      if (!Number.isInteger(n) || n < 1)
+        throw new ValueError(`Linear: sizes must be integers ≥ 1, got ${inFeatures} and ${outFeatures}`);
     }
     const bound = 1 / Math.sqrt(inFeatures);
-    const uniform = (shape: number[]) => new Parameter(rand(shape, options).mul(2 * bound).sub(bound));
+    const uniform = (shape: number[]) =>
+      new Parameter(
+        rand(shape, options)
+          .mul(2 * bound)
+          .sub(bound),
+      );
     this.weight = uniform([outFeatures, inFeatures]);
     this.bias = bias ? uniform([outFeatures]) : null;
   }

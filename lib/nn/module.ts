@@ -135,7 +135,9 @@ export abstract class Module {
     const common = Object.keys(own).filter((k) => k in dict);
     for (const k of common) {
       if (!sameShape(own[k].shape, dict[k].shape)) {
-        throw new ShapeError(`loadStateDict: ${k} has shape ${show(own[k].shape)} here and ${show(dict[k].shape)} in the dictionary`);
+        throw new ShapeError(
+          `loadStateDict: ${k} has shape ${show(own[k].shape)} here and ${show(dict[k].shape)} in the dictionary`,
+        );
       }
     }
     noGrad(() => {

@@ -24,7 +24,9 @@ export class Sequential extends Module {
   /** Appends a layer. */
   add(layer: Module): this {
     if (!(layer instanceof Module)) {
-      throw new ValueError(`Sequential: layer ${this.size.layers} is not a Module but ${String(layer)}; wrap functions in nn.Lambda`);
+      throw new ValueError(
+        `Sequential: layer ${this.size.layers} is not a Module but ${String(layer)}; wrap functions in nn.Lambda`,
+      );
     }
     this[this.size.layers++] = layer;
     return this;

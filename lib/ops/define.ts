@@ -1,13 +1,22 @@
 // The bridge between the catalogue and the engine, and the only one: it checks tensors, emits instructions to the
 // device or to the capture in progress, and records nodes on the tape. It names no operation.
-import { getDevice } from "../device/registry.js";
+
 import type { Device } from "../device/device.js";
+import { getDevice } from "../device/registry.js";
 import { DeviceError, DTypeError, ValueError } from "../errors.js";
 import type { Operand } from "../graph/encode.js";
 import { Scalar } from "../graph/encode.js";
 import { modes, noGrad } from "../graph/modes.js";
 import { streamOf } from "../graph/stream.js";
-import { type Edge, type GradContext, GradNode, type GradRule, type Like, SavedValues, type SavesRule } from "../graph/tape.js";
+import {
+  type Edge,
+  type GradContext,
+  GradNode,
+  type GradRule,
+  type Like,
+  SavedValues,
+  type SavesRule,
+} from "../graph/tape.js";
 import { type DType, dtypeFacts, isFloat } from "../tensor/dtype.js";
 import { numelOf, rowMajor, type Shape } from "../tensor/shape.js";
 import type { Storage } from "../tensor/storage.js";
@@ -133,7 +142,14 @@ export interface ViewDef<X> {
   readonly grad: GradRule<X>;
 }
 
-export function applyView<X>(def: ViewDef<X>, x: Tensor, shape: Shape, strides: Shape, offset: number, extra: X): Tensor {
+export function applyView<X>(
+  def: ViewDef<X>,
+  x: Tensor,
+  shape: Shape,
+  strides: Shape,
+  offset: number,
+  extra: X,
+): Tensor {
   x.use(def.name);
   const out = new Tensor(x.storage, x.dtype, shape, strides, offset);
   out.viewBase = x.viewBase ?? x;
@@ -202,7 +218,13 @@ function record<X>(
 }
 
 /** Records one output. */
-export const recordOne = <X>(def: Recorded<X>, inputs: readonly Input[], out: Tensor, attrs: readonly number[], extra: X): Tensor => {
+export const recordOne = <X>(
+  def: Recorded<X>,
+  inputs: readonly Input[],
+  out: Tensor,
+  attrs: readonly number[],
+  extra: X,
+): Tensor => {
   record(def, inputs, [out], attrs, extra);
   return out;
 };
@@ -210,7 +232,13 @@ export const recordOne = <X>(def: Recorded<X>, inputs: readonly Input[], out: Te
 /** The gradient of an operation without a rule: that of its composition, formed anew in the backward pass. */
 function gradOfComposition<X>(inputs: readonly Input[], compose: (inputs: readonly Input[]) => Tensor[]): GradRule<X> {
   const scalars = inputs.map((x) => (x instanceof Tensor ? null : x));
-  return (grads, { inputs: saved, needs }) => vjpOf(compose, saved.map((x, i) => x ?? scalars[i]), needs, grads);
+  return (grads, { inputs: saved, needs }) =>
+    vjpOf(
+      compose,
+      saved.map((x, i) => x ?? scalars[i]),
+      needs,
+      grads,
+    );
 }
 
 type Vjp = (

@@ -10,7 +10,9 @@ const IN: SavesOnly = { saves: { inputs: [0] } };
 const OUT: SavesOnly = { saves: { outputs: [0] } };
 const BOTH: SavesOnly = { saves: { inputs: [0, 1] } };
 /** Of two inputs, each is kept only for the other's gradient. */
-const CROSS: SavesOnly = { saves: (needs: Needs) => ({ inputs: [...(needs[1] ? [0] : []), ...(needs[0] ? [1] : [])] }) };
+const CROSS: SavesOnly = {
+  saves: (needs: Needs) => ({ inputs: [...(needs[1] ? [0] : []), ...(needs[0] ? [1] : [])] }),
+};
 const FLOAT = { domain: "float" } as const;
 const INTEGER = { domain: "integer" } as const;
 const PREDICATE = { predicate: true } as const;
@@ -122,7 +124,12 @@ export const [reciprocal, reciprocal_] = unary({
   grad: (g, { outputs: [y] }) => [neg(mul(g, square(y)))],
 });
 /** √x. */
-export const [sqrt, sqrt_] = unary({ name: "sqrt", ...FLOAT, ...OUT, grad: (g, { outputs: [y] }) => [div(g, mul(y, 2))] });
+export const [sqrt, sqrt_] = unary({
+  name: "sqrt",
+  ...FLOAT,
+  ...OUT,
+  grad: (g, { outputs: [y] }) => [div(g, mul(y, 2))],
+});
 /** 1 / √x. */
 export const [rsqrt, rsqrt_] = unary({
   name: "rsqrt",
@@ -143,7 +150,12 @@ export const [exp2, exp2_] = unary({
   grad: (g, { outputs: [y] }) => [mul(g, mul(y, Math.LN2))],
 });
 /** eˣ − 1, accurate near 0. */
-export const [expm1, expm1_] = unary({ name: "expm1", ...FLOAT, ...OUT, grad: (g, { outputs: [y] }) => [mul(g, add(y, 1))] });
+export const [expm1, expm1_] = unary({
+  name: "expm1",
+  ...FLOAT,
+  ...OUT,
+  grad: (g, { outputs: [y] }) => [mul(g, add(y, 1))],
+});
 /** Natural logarithm. */
 export const [log, log_] = unary({ name: "log", ...FLOAT, ...IN, grad: (g, { inputs: [x] }) => [div(g, x)] });
 /** Logarithm to base 2. */
@@ -161,7 +173,12 @@ export const [log10, log10_] = unary({
   grad: (g, { inputs: [x] }) => [div(g, mul(x, Math.LN10))],
 });
 /** log(1 + x), accurate near 0. */
-export const [log1p, log1p_] = unary({ name: "log1p", ...FLOAT, ...IN, grad: (g, { inputs: [x] }) => [div(g, add(x, 1))] });
+export const [log1p, log1p_] = unary({
+  name: "log1p",
+  ...FLOAT,
+  ...IN,
+  grad: (g, { inputs: [x] }) => [div(g, add(x, 1))],
+});
 
 // ---- trigonometric and hyperbolic functions
 
@@ -312,7 +329,8 @@ const whereDef: PointwiseDef = {
   grad: (g, { inputs: [c], needs }) => [null, needs[1] && where(c, g, 0), needs[2] && where(c, 0, g)],
 };
 /** x where the condition is nonzero, y elsewhere; the three broadcast together. */
-export const where = (condition: Tensor, x: TensorLike, y: TensorLike): Tensor => pointwise(whereDef, [condition, x, y]);
+export const where = (condition: Tensor, x: TensorLike, y: TensorLike): Tensor =>
+  pointwise(whereDef, [condition, x, y]);
 
 const clampDef: PointwiseDef = {
   name: "clamp",

@@ -2,7 +2,7 @@
 import { AutogradError, DTypeError, ShapeError, ValueError } from "../errors.js";
 import { modes } from "../graph/modes.js";
 import { type DType, dtypeFacts } from "../tensor/dtype.js";
-import { isContiguous, sameShape, type Shape, show } from "../tensor/shape.js";
+import { isContiguous, type Shape, sameShape, show } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { type Input, makeNode, type OpDef, recording } from "./define.js";
 import { rebase, writeViewDef } from "./strided.js";
@@ -60,7 +60,9 @@ export function recordInPlace<X>(
     return;
   }
   if (!isContiguous(base.shape, base.strides)) {
-    throw new AutogradError(`${def.name}: gradients through a write into a view of a non-contiguous tensor; clone() the tensor first`);
+    throw new AutogradError(
+      `${def.name}: gradients through a write into a view of a non-contiguous tensor; clone() the tensor first`,
+    );
   }
   const value = target.detach();
   value.node = node;

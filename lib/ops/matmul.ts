@@ -3,7 +3,7 @@ import { DTypeError, ShapeError } from "../errors.js";
 import { resultType } from "../tensor/dtype.js";
 import { broadcastShapes, type Shape, show } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { apply1, checkTensor, installMethods, type Input, type MethodsOf, type OpDef } from "./define.js";
+import { apply1, checkTensor, type Input, installMethods, type MethodsOf, type OpDef } from "./define.js";
 import { add } from "./elementwise.js";
 import { expand, reshape, transpose } from "./movement.js";
 import { cast } from "./pointwise.js";
@@ -37,7 +37,9 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   checkTensor(a, "matmul");
   checkTensor(b, "matmul");
   if (a.ndim === 0 || b.ndim === 0) {
-    throw new ShapeError(`matmul: shapes ${show(a.shape)} and ${show(b.shape)}: both need at least one dimension; use mul for scalars`);
+    throw new ShapeError(
+      `matmul: shapes ${show(a.shape)} and ${show(b.shape)}: both need at least one dimension; use mul for scalars`,
+    );
   }
   const dtype = resultType([a, b]);
   if (a.dtype !== b.dtype && a.ndim > 0 && b.ndim > 0 && dtype === "bool") {
@@ -81,7 +83,9 @@ export function bmm(a: Tensor, b: Tensor): Tensor {
   checkTensor(a, "bmm");
   checkTensor(b, "bmm");
   if (a.ndim !== 3 || b.ndim !== 3 || a.shape[0] !== b.shape[0]) {
-    throw new ShapeError(`bmm: shapes ${show(a.shape)} and ${show(b.shape)}: two batches [B, M, K] and [B, K, N] are needed`);
+    throw new ShapeError(
+      `bmm: shapes ${show(a.shape)} and ${show(b.shape)}: two batches [B, M, K] and [B, K, N] are needed`,
+    );
   }
   return matmul(a, b);
 }
@@ -90,7 +94,8 @@ export function bmm(a: Tensor, b: Tensor): Tensor {
 export function dot(a: Tensor, b: Tensor): Tensor {
   checkTensor(a, "dot");
   checkTensor(b, "dot");
-  if (a.ndim !== 1 || b.ndim !== 1) throw new ShapeError(`dot: two vectors are needed, got ${show(a.shape)} and ${show(b.shape)}`);
+  if (a.ndim !== 1 || b.ndim !== 1)
+    throw new ShapeError(`dot: two vectors are needed, got ${show(a.shape)} and ${show(b.shape)}`);
   return matmul(a, b);
 }
 
@@ -98,7 +103,8 @@ export function dot(a: Tensor, b: Tensor): Tensor {
 export function outer(a: Tensor, b: Tensor): Tensor {
   checkTensor(a, "outer");
   checkTensor(b, "outer");
-  if (a.ndim !== 1 || b.ndim !== 1) throw new ShapeError(`outer: two vectors are needed, got ${show(a.shape)} and ${show(b.shape)}`);
+  if (a.ndim !== 1 || b.ndim !== 1)
+    throw new ShapeError(`outer: two vectors are needed, got ${show(a.shape)} and ${show(b.shape)}`);
   return matmul(reshape(a, [a.shape[0], 1]), reshape(b, [1, b.shape[0]]));
 }
 

@@ -3,12 +3,12 @@
 import type { Device } from "../device/device.js";
 import { DTypeError, ProgramError, ValueError } from "../errors.js";
 import { Capture } from "../graph/capture.js";
+import type { Operand, View } from "../graph/encode.js";
 import { mergeElementwise, type Template } from "../graph/merge.js";
 import { noGrad, withCapture } from "../graph/modes.js";
-import { type DType, computeDType, dtypeFacts, isFloat, resultType } from "../tensor/dtype.js";
-import { broadcastShapes, broadcastStrides, numelOf, sameShape, type Shape } from "../tensor/shape.js";
+import { computeDType, type DType, dtypeFacts, isFloat, resultType } from "../tensor/dtype.js";
+import { broadcastShapes, broadcastStrides, numelOf, type Shape, sameShape } from "../tensor/shape.js";
 import { onStorage, Tensor } from "../tensor/tensor.js";
-import type { Operand, View } from "../graph/encode.js";
 import {
   allocate,
   commonDevice,
@@ -199,7 +199,8 @@ const copyDef: PointwiseDef = { name: "copy", grad: (g) => [g] };
 /** Copies `source`, broadcast and converted, into `target`. Below the tape. */
 export function copyInto(target: View, source: Tensor | Scalar): void {
   const device = target.storage.device;
-  const safe = source instanceof Tensor && target instanceof Tensor && overlaps(source, target) ? clone(source) : source;
+  const safe =
+    source instanceof Tensor && target instanceof Tensor && overlaps(source, target) ? clone(source) : source;
   emitPlan(device, planOf(copyDef, device, target.dtype, [safe]), [target], [safe], target.shape);
 }
 

@@ -1,6 +1,6 @@
 // Reductions over dimensions: sums, products, extrema, and what is made of them.
 import { type DType, dtypeFacts } from "../tensor/dtype.js";
-import { normalizeAxes, sameShape, type Shape } from "../tensor/shape.js";
+import { normalizeAxes, type Shape, sameShape } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { apply1, checkFloat, checkTensor, installMethods, type MethodsOf, type OpDef } from "./define.js";
 import { mul } from "./elementwise.js";
@@ -24,7 +24,13 @@ function reducedShape(shape: Shape, axes: readonly number[], keepdim: boolean): 
 }
 
 /** Runs a reduction kernel: the dimensions to reduce are permuted to the end, as the contract wants. */
-export function reduce(def: OpDef<Reduced>, x: Tensor, axes: readonly number[], keepdim: boolean, dtype: DType): Tensor {
+export function reduce(
+  def: OpDef<Reduced>,
+  x: Tensor,
+  axes: readonly number[],
+  keepdim: boolean,
+  dtype: DType,
+): Tensor {
   const kept = x.shape.map((_, i) => i).filter((i) => !axes.includes(i));
   const last = kept.length + axes.length === x.ndim && axes.every((a, i) => a === kept.length + i);
   const ordered = last ? x : permute(x, [...kept, ...axes]);

@@ -31,7 +31,9 @@ export function defineUpdate(name: string, formula: Formula) {
     if (!template) {
       const dtypes = [...tensors.map((t) => t.dtype), ...numbers.map(() => targets[0].dtype)];
       const cut = [targets.length, tensors.length];
-      template = trace(device, dtypes, (xs) => formula(xs.slice(0, cut[0]), xs.slice(cut[0], cut[1]), xs.slice(cut[1])));
+      template = trace(device, dtypes, (xs) =>
+        formula(xs.slice(0, cut[0]), xs.slice(cut[0], cut[1]), xs.slice(cut[1])),
+      );
       known.set(key, template);
     }
     const { shape } = targets[0];

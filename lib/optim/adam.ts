@@ -2,7 +2,7 @@
 import { add, div, maximum, mul, sqrt, square, sub } from "../ops/elementwise.js";
 import { defineUpdate } from "../ops/update.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { checkHyper, Optimizer, type ParamGroup, type Params, type ParamState } from "./optimizer.js";
+import { checkHyper, Optimizer, type ParamGroup, type ParamState, type Params } from "./optimizer.js";
 
 export interface AdamOptions {
   /** Learning rate. Default 0.001. */
@@ -49,7 +49,15 @@ export class Adam extends Optimizer<AdamOptions> {
   protected readonly decoupled: boolean = false;
 
   constructor(params: Params<AdamOptions>, options: Partial<AdamOptions> = {}) {
-    super(params, { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0, amsgrad: false, maximize: false, ...options });
+    super(params, {
+      lr: 1e-3,
+      betas: [0.9, 0.999],
+      eps: 1e-8,
+      weightDecay: 0,
+      amsgrad: false,
+      maximize: false,
+      ...options,
+    });
   }
 
   protected check(h: AdamOptions): void {

@@ -50,7 +50,8 @@ export abstract class Optimizer<H extends { lr: number }> {
     const known = new Set(this.paramGroups.flatMap((g) => g.params));
     for (const p of merged.params) {
       if (!(p instanceof Tensor)) throw new ValueError(`${this.name}: a parameter must be a tensor, got ${typeof p}`);
-      if (!p.isLeaf) throw new ValueError(`${this.name}: a parameter must be a leaf, this one is the result of ${p.gradFn?.name}`);
+      if (!p.isLeaf)
+        throw new ValueError(`${this.name}: a parameter must be a leaf, this one is the result of ${p.gradFn?.name}`);
       if (known.has(p)) throw new ValueError(`${this.name}: a parameter of shape ${show(p.shape)} is given twice`);
       known.add(p);
     }
@@ -137,7 +138,8 @@ export abstract class Optimizer<H extends { lr: number }> {
     params.forEach((p, i) => {
       const state = this.stateOf(p);
       state.step = dict.state[i].step;
-      for (const [name, value] of Object.entries(dict.state[i].slots)) noGrad(() => copy_(this.slot(state, name, p), value));
+      for (const [name, value] of Object.entries(dict.state[i].slots))
+        noGrad(() => copy_(this.slot(state, name, p), value));
     });
   }
 }
@@ -148,7 +150,13 @@ export interface OptimizerState<H> {
 }
 
 /** Throws unless the value is a finite number of at least `least` (and below `below`). */
-export function checkHyper(name: string, key: string, value: unknown, least = 0, below = Number.POSITIVE_INFINITY): void {
+export function checkHyper(
+  name: string,
+  key: string,
+  value: unknown,
+  least = 0,
+  below = Number.POSITIVE_INFINITY,
+): void {
   if (typeof value !== "number" || !Number.isFinite(value) || value < least || value >= below) {
     const range = below === Number.POSITIVE_INFINITY ? `at least ${least}` : `in [${least}, ${below})`;
     throw new ValueError(`${name}: ${key} must be a finite number ${range}, got ${String(value)}`);

@@ -3,7 +3,7 @@ import { ValueError } from "../errors.js";
 import { add, mul, sub } from "../ops/elementwise.js";
 import { defineUpdate } from "../ops/update.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { checkHyper, Optimizer, type ParamGroup, type Params, type ParamState } from "./optimizer.js";
+import { checkHyper, Optimizer, type ParamGroup, type ParamState, type Params } from "./optimizer.js";
 
 export interface SGDOptions {
   /** Learning rate. */

@@ -1,8 +1,9 @@
 // Making tensors: from host values, filled, and counted.
-import { defaultDevice } from "../device/registry.js";
+
 import type { Device } from "../device/device.js";
-import { DTypeError, ShapeError, ValueError } from "../errors.js";
 import { floatToBfloat, floatToHalf } from "../device/js/view.js";
+import { defaultDevice } from "../device/registry.js";
+import { DTypeError, ShapeError, ValueError } from "../errors.js";
 import { streamOf } from "../graph/stream.js";
 import { deviceOf, emit, empty, Scalar } from "../ops/define.js";
 import { copyInto } from "../ops/pointwise.js";
@@ -20,7 +21,15 @@ export interface TensorOptions {
 }
 
 /** Numbers, booleans or bigints in nested arrays, a typed array, or one value. */
-export type TensorData = number | boolean | bigint | TypedArray | Int8Array | Int16Array | Uint32Array | readonly TensorData[];
+export type TensorData =
+  | number
+  | boolean
+  | bigint
+  | TypedArray
+  | Int8Array
+  | Int16Array
+  | Uint32Array
+  | readonly TensorData[];
 
 const finish = (t: Tensor, options: TensorOptions): Tensor => (options.requiresGrad ? t.requireGrad() : t);
 
@@ -93,7 +102,9 @@ function flatten(data: TensorData): { values: Values; shape: number[]; dtype: DT
         if (Array.isArray(d) || ArrayBuffer.isView(d)) {
           throw new ShapeError(`tensor: ragged array: data${path} is an array where its neighbours are numbers`);
         }
-        throw new DTypeError(`tensor: data${path} is ${d === null ? "null" : `a ${typeof d}`}; numbers, booleans and bigints are accepted`);
+        throw new DTypeError(
+          `tensor: data${path} is ${d === null ? "null" : `a ${typeof d}`}; numbers, booleans and bigints are accepted`,
+        );
     }
     values[next++] = d as number;
   };
@@ -106,9 +117,17 @@ function typedDType(data: ArrayBufferView): DType {
   if (data instanceof Float32Array) return "float32";
   if (data instanceof Float64Array) return "float64";
   if (data instanceof Uint8Array || data instanceof Uint8ClampedArray) return "uint8";
-  if (data instanceof Int32Array || data instanceof Int16Array || data instanceof Int8Array || data instanceof Uint16Array) return "int32";
+  if (
+    data instanceof Int32Array ||
+    data instanceof Int16Array ||
+    data instanceof Int8Array ||
+    data instanceof Uint16Array
+  )
+    return "int32";
   if (data instanceof BigInt64Array || data instanceof Uint32Array) return "int64";
-  throw new DTypeError(`tensor: ${data.constructor.name} is not supported; use Float32Array, Float64Array, Int32Array, BigInt64Array or Uint8Array`);
+  throw new DTypeError(
+    `tensor: ${data.constructor.name} is not supported; use Float32Array, Float64Array, Int32Array, BigInt64Array or Uint8Array`,
+  );
 }
 
 /** Values as the typed array of a dtype. Integers must be integers, in range. */
@@ -129,7 +148,8 @@ function convert(values: Values, dtype: DType, own: DType): TypedArray {
       const whole = typeof v === "bigint" ? v : BigInt(Math.trunc(Number(v)));
       if (dtype === "int64") (out as BigInt64Array)[i] = whole;
       else out[i] = Number(whole);
-      if (BigInt(out[i]) !== whole) throw new DTypeError(`tensor: ${v} at position ${i} is out of the range of ${dtype}`);
+      if (BigInt(out[i]) !== whole)
+        throw new DTypeError(`tensor: ${v} at position ${i} is out of the range of ${dtype}`);
     }
   }
   return out;
@@ -150,7 +170,11 @@ export const zeros = (shape: Shape, options?: TensorOptions): Tensor => full(sha
 /** A tensor filled with 1. */
 export const ones = (shape: Shape, options?: TensorOptions): Tensor => full(shape, 1, options);
 
-const asLike = (x: Tensor, options: TensorOptions = {}): TensorOptions => ({ dtype: x.dtype, device: x.device, ...options });
+const asLike = (x: Tensor, options: TensorOptions = {}): TensorOptions => ({
+  dtype: x.dtype,
+  device: x.device,
+  ...options,
+});
 /** Zeros of another tensor's shape, dtype and device. */
 export const zerosLike = (x: Tensor, options?: TensorOptions): Tensor => zeros(x.shape, asLike(x, options));
 /** Ones of another tensor's shape, dtype and device. */
@@ -182,8 +206,10 @@ export function arange(...args: (number | TensorOptions | undefined)[]): Tensor 
 
 /** `steps` numbers from `start` to `end`, both included, at equal distances. */
 export function linspace(start: number, end: number, steps: number, options: TensorOptions = {}): Tensor {
-  if (!Number.isInteger(steps) || steps < 0) throw new ValueError(`linspace: steps must be an integer ≥ 0, got ${steps}`);
-  if (!Number.isFinite(start) || !Number.isFinite(end)) throw new ValueError(`linspace: start ${start} and end ${end} must be finite`);
+  if (!Number.isInteger(steps) || steps < 0)
+    throw new ValueError(`linspace: steps must be an integer ≥ 0, got ${steps}`);
+  if (!Number.isFinite(start) || !Number.isFinite(end))
+    throw new ValueError(`linspace: start ${start} and end ${end} must be finite`);
   const dtype = options.dtype === undefined ? "float32" : checkDType(options.dtype, "linspace");
   const device = deviceOf(options.device, defaultDevice);
   // From both ends, so that the last value is exact.
@@ -205,7 +231,10 @@ function sequence(start: number, step: number, count: number, dtype: DType, opti
 export function eye(n: number, m?: number | TensorOptions, options: TensorOptions = {}): Tensor {
   const columns = typeof m === "number" ? m : n;
   const settings = typeof m === "object" ? m : options;
-  const out = zeros(checkShape([n, columns], "eye"), settings.requiresGrad ? { ...settings, requiresGrad: false } : settings);
+  const out = zeros(
+    checkShape([n, columns], "eye"),
+    settings.requiresGrad ? { ...settings, requiresGrad: false } : settings,
+  );
   const length = Math.min(n, columns);
   copyInto(new Tensor(out.storage, out.dtype, [length], [columns + 1], 0), new Scalar(1, out.dtype));
   return finish(out, settings);

@@ -72,7 +72,8 @@ export function resultType(operands: readonly (Operand | number | boolean | bigi
       if (x.shape.length > 0) dimensioned = dimensioned ? promoteTypes(dimensioned, x.dtype) : x.dtype;
       else scalar = scalar ? promoteTypes(scalar, x.dtype) : x.dtype;
     } else {
-      const dtype = typeof x === "boolean" ? "bool" : typeof x === "number" && !Number.isInteger(x) ? "float32" : "int64";
+      const dtype =
+        typeof x === "boolean" ? "bool" : typeof x === "number" && !Number.isInteger(x) ? "float32" : "int64";
       wrapped = wrapped ? promoteTypes(wrapped, dtype) : dtype;
     }
   }

@@ -63,7 +63,9 @@ export function checkSize(shape: number[], op: string): number[] {
     throw new ShapeError(`${op}: ${show(shape)} has ${shape.length} dimensions; at most ${MAX_DIMS} are supported`);
   }
   if (numelOf(shape) > MAX_NUMEL) {
-    throw new ShapeError(`${op}: ${show(shape)} has ${numelOf(shape)} elements; at most ${MAX_NUMEL} (2^31 − 1) are supported`);
+    throw new ShapeError(
+      `${op}: ${show(shape)} has ${numelOf(shape)} elements; at most ${MAX_NUMEL} (2^31 − 1) are supported`,
+    );
   }
   return shape;
 }
@@ -101,7 +103,9 @@ export function broadcastStrides(shape: Shape, strides: Shape, target: Shape): n
 export function normalizeAxis(axis: number, ndim: number, op: string): number {
   const n = Math.max(ndim, 1);
   if (!Number.isInteger(axis) || axis < -n || axis >= n) {
-    throw new IndexError(`${op}: dimension ${axis} is out of range for a tensor of ${ndim} dimensions (allowed: ${-n} to ${n - 1})`);
+    throw new IndexError(
+      `${op}: dimension ${axis} is out of range for a tensor of ${ndim} dimensions (allowed: ${-n} to ${n - 1})`,
+    );
   }
   return axis < 0 ? axis + n : axis;
 }

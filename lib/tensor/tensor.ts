@@ -99,7 +99,9 @@ export class Tensor implements View {
       throw new AutogradError("requiresGrad: only a leaf can stop requiring a gradient; use detach()");
     }
     if (value && !isFloat(this.dtype)) {
-      throw new DTypeError(`requiresGrad: only floating point tensors can require gradients, this one is ${this.dtype}`);
+      throw new DTypeError(
+        `requiresGrad: only floating point tensors can require gradients, this one is ${this.dtype}`,
+      );
     }
     this.wantsGrad = value;
     return this;
@@ -121,7 +123,9 @@ export class Tensor implements View {
   }
   set grad(value: Tensor | null) {
     if (value && (numelOf(value.shape) !== this.numel || show(value.shape) !== show(this.shape))) {
-      throw new ShapeError(`grad: a gradient of shape ${show(value.shape)} does not fit a tensor of shape ${show(this.shape)}`);
+      throw new ShapeError(
+        `grad: a gradient of shape ${show(value.shape)} does not fit a tensor of shape ${show(this.shape)}`,
+      );
     }
     if (modes.capture) modes.capture.writeGrad(this, value);
     else this.gradient = value;
@@ -197,7 +201,9 @@ export class Tensor implements View {
   /** The value of a tensor of one element, as a number (0 or 1 for bool). */
   item(): number {
     if (this.numel !== 1) {
-      throw new ShapeError(`item: a tensor of shape ${show(this.shape)} has ${this.numel} elements, not one; use toArray() or dataSync()`);
+      throw new ShapeError(
+        `item: a tensor of shape ${show(this.shape)} has ${this.numel} elements, not one; use toArray() or dataSync()`,
+      );
     }
     return Number(nest(late.readBack(this.use("item")), this.dtype, []));
   }
@@ -258,7 +264,9 @@ export class Tensor implements View {
   use(op: string): this {
     const { storage } = this;
     if (this.disposed || !storage.alive) {
-      throw new DisposedError(`${op}: this tensor of shape ${show(this.shape)} was disposed; keep it until its last use`);
+      throw new DisposedError(
+        `${op}: this tensor of shape ${show(this.shape)} was disposed; keep it until its last use`,
+      );
     }
     if (storage.capture !== null && storage.capture !== modes.capture) {
       throw new CaptureError(

@@ -28,7 +28,9 @@ export function shareSubexpressions(instructions: readonly Instruction[], { surv
   const kept: Instruction[] = [];
   for (const original of instructions) {
     const instruction = { ...original, ins: original.ins.map(resolve) };
-    const pure = instruction.outs.every(isValue) && !instruction.ins.some((x) => x instanceof Scalar && typeof x.value === "function");
+    const pure =
+      instruction.outs.every(isValue) &&
+      !instruction.ins.some((x) => x instanceof Scalar && typeof x.value === "function");
     if (pure) {
       const key = [
         instruction.op,
@@ -50,4 +52,3 @@ export function shareSubexpressions(instructions: readonly Instruction[], { surv
   }
   return kept;
 }
-

@@ -1,7 +1,8 @@
 // Element-wise fusion: instructions over the same shape become one pass over memory, also when others stand between
 // them, as long as nobody can tell.
+
+import { type Shape, sameShape } from "../../tensor/shape.js";
 import type { Storage } from "../../tensor/storage.js";
-import { sameShape, type Shape } from "../../tensor/shape.js";
 import type { Instruction } from "../capture.js";
 import { isView, type View } from "../encode.js";
 import { MAX_INPUTS, MAX_OUTPUTS, MAX_STEPS, merge, viewKey } from "../merge.js";
@@ -79,7 +80,8 @@ export function fuseElementwise(instructions: readonly Instruction[], { device, 
     const stored = new Map<string, View>();
     for (const { outs } of group.members) {
       for (const v of outs) {
-        if (survives(v.storage) || (readers.get(v.storage) ?? 0) > (inside.get(v.storage) ?? 0)) stored.set(viewKey(v), v);
+        if (survives(v.storage) || (readers.get(v.storage) ?? 0) > (inside.get(v.storage) ?? 0))
+          stored.set(viewKey(v), v);
       }
     }
     const outs = [...stored.values()];

@@ -1,0 +1,24 @@
+// One test body for all devices; an absent device is a visible skip.
+import { describe } from "vitest";
+import { getDevice } from "../lib/device/registry.js";
+
+const all = ["js", "cpu"];
+
+/** Why a device cannot be tested here, or null. NABLA_DEVICE=js restricts the tests to that device. */
+export function absent(device: string): string | null {
+  try {
+    getDevice(device);
+    return null;
+  } catch (error) {
+    return (error as Error).message.split("\n")[0];
+  }
+}
+
+/** Runs the same tests on every device. */
+export function onEveryDevice(name: string, body: (device: string) => void): void {
+  for (const device of all) {
+    const reason = absent(device);
+    if (reason === null) describe(`${name} [${device}]`, () => body(device));
+    else describe.skip(`${name} [${device}: ${reason}]`, () => body(device));
+  }
+}
