@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-#if defined(__AVX2__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
@@ -23,6 +23,8 @@ namespace {
 
 typedef float F __attribute__((vector_size(4 * LANES)));
 typedef uint32_t U __attribute__((vector_size(4 * LANES)));
+typedef int32_t I __attribute__((vector_size(4 * LANES)));
+typedef uint64_t W __attribute__((vector_size(4 * LANES)));
 typedef float FAny __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 inline F load(const float* p) { return *reinterpret_cast<const FAny*>(p); }
@@ -244,32 +246,54 @@ void normalizeGrad(const float* dy, const float* xhat, float rstd, float* dx, in
   overRow(n, [=](auto get, auto put) { put(dx, (get(dy, 0) - a - get(xhat, 0) * b) * rstd); });
 }
 
-// The blocks of 16 counters side by side, so that a round is a loop over them.
+// Products of the low halves of 64-bit lanes.
+inline W multiplyLow(W a, W b) {
+#if LANES == 16
+  return (W)_mm512_maskz_mul_epu32(0xFF, (__m512i)a, (__m512i)b);  // unmasked, gcc 12 warns
+#elif LANES == 8
+  return (W)_mm256_mul_epu32((__m256i)a, (__m256i)b);
+#elif defined(__SSE2__)
+  return (W)_mm_mul_epu32((__m128i)a, (__m128i)b);
+#else
+  return (a & 0xFFFFFFFFu) * (b & 0xFFFFFFFFu);
+#endif
+}
+
+// Philox 4x32-10 as in core/philox.h with a block a lane: its words are the low halves of c0 … c3, whatever the high
+// halves hold. Two groups of blocks at a time hide the latency of the products.
 void uniform(uint64_t seed, uint64_t block, int64_t blocks, float* y) {
-  constexpr int kBlocks = 16;
-  for (int64_t first = 0; first < blocks; first += kBlocks) {
-    uint32_t c[4][kBlocks];
-    for (int b = 0; b < kBlocks; b++) {
-      const uint64_t counter = block + uint64_t(first) + uint64_t(b);
-      c[0][b] = uint32_t(counter);
-      c[1][b] = uint32_t(counter >> 32);
-      c[2][b] = c[3][b] = 0;
+  constexpr int kGroups = 2, kLanes = LANES / 2;
+  W lane;
+  for (int l = 0; l < kLanes; l++) lane[l] = uint64_t(l);
+  const W m0 = W{} + 0xD2511F53u, m1 = W{} + 0xCD9E8D57u;
+  for (int64_t first = 0; first < blocks; first += kGroups * kLanes) {
+    W c0[kGroups], c1[kGroups], c2[kGroups], c3[kGroups];
+    for (int g = 0; g < kGroups; g++) {
+      c0[g] = lane + (block + uint64_t(first) + uint64_t(g * kLanes));
+      c1[g] = c0[g] >> 32;
+      c2[g] = c3[g] = W{};
     }
     uint32_t k0 = uint32_t(seed), k1 = uint32_t(seed >> 32);
     for (int round = 0; round < 10; round++) {
-      for (int b = 0; b < kBlocks; b++) {
-        const uint64_t p0 = uint64_t(0xD2511F53u) * c[0][b], p1 = uint64_t(0xCD9E8D57u) * c[2][b];
-        c[0][b] = uint32_t(p1 >> 32) ^ c[1][b] ^ k0;
-        c[1][b] = uint32_t(p1);
-        c[2][b] = uint32_t(p0 >> 32) ^ c[3][b] ^ k1;
-        c[3][b] = uint32_t(p0);
+      for (int g = 0; g < kGroups; g++) {
+        const W p0 = multiplyLow(c0[g], m0), p1 = multiplyLow(c2[g], m1);
+        c0[g] = (p1 >> 32) ^ c1[g] ^ (W{} + k0);
+        c1[g] = p1;
+        c2[g] = (p0 >> 32) ^ c3[g] ^ (W{} + k1);
+        c3[g] = p0;
       }
       k0 += 0x9E3779B9u;
       k1 += 0xBB67AE85u;
     }
-    const int64_t count = blocks - first < kBlocks ? blocks - first : kBlocks;
-    for (int64_t b = 0; b < count; b++)
-      for (int w = 0; w < 4; w++) y[4 * (first + b) + w] = float(int32_t(c[w][b] >> 8)) * 0x1p-24f;
+    for (int g = 0; g < kGroups; g++) {
+      const W low = (c0[g] & 0xFFFFFFFFu) | c1[g] << 32, high = (c2[g] & 0xFFFFFFFFu) | c3[g] << 32;
+      float words[2][LANES];
+      store(words[0], __builtin_convertvector((I)((U)low >> 8), F) * 0x1p-24f);
+      store(words[1], __builtin_convertvector((I)((U)high >> 8), F) * 0x1p-24f);
+      const int64_t from = first + g * kLanes, count = blocks - from < kLanes ? blocks - from : kLanes;
+      for (int64_t b = 0; b < count; b++)
+        for (int w = 0; w < 4; w++) y[4 * (from + b) + w] = words[w / 2][2 * b + w % 2];
+    }
   }
 }
 
