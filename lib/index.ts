@@ -32,9 +32,15 @@ export { mean, sum } from "./ops/reduce.js";
 
 // ---- gradients and graphs
 export type { BackwardOptions } from "./graph/backward.js";
+export { compile, type Compiled } from "./graph/compile.js";
+export type { Program } from "./graph/program.js";
 export { detectAnomaly, enableGrad, isGradEnabled, noGrad } from "./graph/modes.js";
 
 // ---- devices
 export { devices, setDefaultDevice } from "./device/registry.js";
 export { diagnose, type Diagnosis } from "./diagnose.js";
 export { version } from "./package.js";
+export { emptyCache, getNumThreads, memory, setNumThreads, synchronize } from "./runtime.js";
+
+// ---- training
+export * as optim from "./optim/index.js";

@@ -43,6 +43,7 @@ const float64 = new Float64Array(1);
 const int64 = new BigInt64Array(float64.buffer);
 const pair = new Int32Array(float64.buffer);
 
+/** Words that an instruction takes at most (a parameter takes one less than an immediate). */
 export function encodedLength(attrs: readonly number[], outs: readonly Operand[], ins: readonly Operand[]): number {
   let n = 5 + attrs.length;
   for (let i = 0; i < outs.length; i++) n += operandLength(outs[i]);

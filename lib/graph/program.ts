@@ -61,10 +61,10 @@ export class Program {
       slot: (storage) => (this.slots.get(storage) as Slot).index,
       parameter: (scalar) => parameters.get(scalar) as number,
     };
-    let length = 7 + 5 * this.slots.size;
-    for (const { attrs, outs, ins } of this.instructions) length += encodedLength(attrs, outs, ins);
-    const words = new Int32Array(length);
-    words.set([MAGIC, length, this.slots.size, scalars.length]);
+    let room = 7 + 5 * this.slots.size;
+    for (const { attrs, outs, ins } of this.instructions) room += encodedLength(attrs, outs, ins);
+    const words = new Int32Array(room);
+    words.set([MAGIC, 0, this.slots.size, scalars.length]);
     writeNumber(words, 4, this.arenaBytes, true);
     words[6] = this.instructions.length;
     let p = 7;
@@ -77,7 +77,8 @@ export class Program {
     for (const { op, attrs, outs, ins } of this.instructions) {
       p = encode(words, p, this.device.ops.get(op) as number, attrs, outs, ins, resolver);
     }
-    return words;
+    words[1] = p;
+    return words.subarray(0, p);
   }
 
   /** The plan: buffers, arena, then one line a step, fused groups with their functions. */

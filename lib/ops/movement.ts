@@ -242,7 +242,7 @@ const without = (list: Shape, d: number): number[] => list.filter((_, i) => i !=
 const replaced = (list: Shape, d: number, value: number): number[] => list.map((v, i) => (i === d ? value : v));
 
 /** An index into `size` elements, negative ones counted from the end. */
-export function checkIndex(index: number, size: number, dim: number, op: string): number {
+function checkIndex(index: number, size: number, dim: number, op: string): number {
   if (!Number.isInteger(index) || index < -size || index >= size) {
     throw new IndexError(
       `${op}: index ${index} is out of range for dimension ${dim} of size ${size}` +
@@ -292,7 +292,7 @@ export function narrow(x: Tensor, dim: number, start: number, length: number): T
 }
 
 /** First position, number and step of what `start:stop:step` takes from `size` elements: Python's rule. */
-export function sliceRange(
+function sliceRange(
   start: number | null | undefined,
   stop: number | null | undefined,
   step: number,

@@ -1,0 +1,179 @@
+// Captured functions: the same results as eager ones, and what the optimiser does to them.
+import { expect, test } from "vitest";
+import {
+  add,
+  CaptureError,
+  compile,
+  exp,
+  matmul,
+  mean,
+  mul,
+  noGrad,
+  optim,
+  rand,
+  relu,
+  sub,
+  sum,
+  type Tensor,
+  tanh,
+  tensor,
+  zeros,
+} from "../../lib/index.js";
+import { onEveryDevice } from "../devices.js";
+
+const values = (t: Tensor | null | undefined): unknown => t?.toArray();
+const steps = (plan: string): string[] => plan.split("\n").filter((line) => /^ {2}\d+: /.test(line) && line.includes(" = "));
+
+onEveryDevice("compile", (device) => {
+  const make = (v: number[] | number[][] | number, requiresGrad = false) => tensor(v, { device, requiresGrad });
+
+  test("replays forward, backward and update with the eager results, bit for bit", () => {
+    const run = (captured: boolean): unknown[] => {
+      const w = make([[0.1, -0.2], [0.3, 0.4]], true);
+      const b = make([0, 0], true);
+      const optimizer = new optim.Adam([w, b], { lr: 0.01 });
+      const body = (x: Tensor, y: Tensor) => {
+        optimizer.zeroGrad();
+        const loss = mean(sub(tanh(add(matmul(x, w), b)), y).square());
+        loss.backward();
+        optimizer.step();
+        return loss;
+      };
+      const step = captured ? compile(body) : body;
+      const losses: unknown[] = [];
+      for (let i = 0; i < 20; i++) {
+        optimizer.paramGroups[0].lr = 0.01 / (i + 1); // an input slot, not a constant
+        losses.push(step(make([[i, 1], [2, -i]]), make([[0.5, 0], [1, 0.1]])).item());
+      }
+      return [losses, values(w), values(b), values(w.grad), values(b.grad)];
+    };
+    expect(run(true)).toEqual(run(false));
+  });
+
+  test("element-wise chains become one step, dead and repeated code goes, buffers are reused", () => {
+    const f = compile((x: Tensor) => {
+      mul(x, 12345); // nobody uses it
+      const a = exp(mul(x, 2));
+      const b = exp(mul(x, 2)); // a again
+      return add(add(a, b), mul(a, b)).sub(1).relu();
+    });
+    const x = make([0, 0.5, -3]);
+    const expected = [0, 0.5, -3].map((v) => Math.max(0, 2 * Math.exp(2 * v) + Math.exp(4 * v) - 1));
+    (values(f(x)) as number[]).forEach((v, i) => {
+      expect(v).toBeCloseTo(expected[i], 4);
+    });
+    const plan = String(f.programs[0]);
+    expect(steps(plan)).toHaveLength(1);
+    expect(plan).not.toContain("12345");
+    expect(plan.match(/exp\.float32/g)).toHaveLength(1);
+    expect(plan).toContain("arena 0 B");
+  });
+
+  test("a chain of products lives in two buffers", () => {
+    const f = compile((x: Tensor) => {
+      let y = x;
+      for (let i = 0; i < 6; i++) y = matmul(y, x);
+      return y;
+    });
+    expect(values(f(make([[0, 1], [1, 0]])))).toEqual([[0, 1], [1, 0]].reverse().reverse());
+    expect(String(f.programs[0])).toContain("arena 128 B");
+  });
+
+  test("an operation in the middle does not see later writes", () => {
+    const state = make([1, 2]);
+    const f = compile((x: Tensor) => {
+      const before = add(state, x);
+      const product = mul(sum(before), 1);
+      noGrad(() => state.add_(x));
+      const after = add(state, product);
+      noGrad(() => state.mul_(2));
+      return [before, after];
+    });
+    const [before, after] = f(make([10, 20]));
+    expect([values(before), values(after), values(state)]).toEqual([[11, 22], [44, 55], [22, 44]]);
+    const [again] = f(make([1, 1]));
+    expect([values(again), values(state)]).toEqual([[23, 45], [46, 90]]);
+  });
+
+  test("new shapes, dtypes, plain values and modes are recorded anew, old ones found again", () => {
+    let recorded = 0;
+    const f = compile((x: Tensor, scale: number) => {
+      recorded++;
+      return mul(x, scale);
+    });
+    expect(values(f(make([1, 2]), 3))).toEqual([3, 6]);
+    expect(values(f(make([5, 6]), 3))).toEqual([15, 18]);
+    expect(recorded).toBe(1);
+    expect(values(f(make([1, 2, 3]), 3))).toEqual([3, 6, 9]);
+    expect(values(f(make([1, 2]), 4))).toEqual([4, 8]);
+    expect(recorded).toBe(3);
+    expect(values(f(make([7, 7]), 3))).toEqual([21, 21]);
+    expect(recorded).toBe(3);
+  });
+
+  test("inputs in structures, results in structures, inputs and constants as results", () => {
+    const constant = make([7]);
+    const f = compile(({ a, list }: { a: Tensor; list: Tensor[] }) => ({ sum: add(a, list[0]), same: a, constant, n: 5 }));
+    const a = make([1]);
+    const out = f({ a, list: [make([2])] });
+    expect(values(out.sum)).toEqual([3]);
+    expect(values(out.same)).toEqual([1]);
+    expect(out.constant).toBe(constant);
+    expect(out.n).toBe(5);
+    const kept = f({ a, list: [make([10])] });
+    expect([values(out.sum), values(kept.sum)]).toEqual([[3], [11]]); // results are not overwritten by the next call
+  });
+
+  test("a non-contiguous input is taken as it is", () => {
+    const f = compile((x: Tensor) => mul(x, 1));
+    expect(values(f(make([[1, 2], [3, 4]]).transpose(0, 1)))).toEqual([[1, 3], [2, 4]]);
+  });
+
+  test("gradients accumulate over captured steps when they are not zeroed", () => {
+    const w = make([1, 2], true);
+    const f = compile((x: Tensor) => sum(mul(w, x)).backward());
+    f(make([1, 1]));
+    f(make([10, 20]));
+    f(make([100, 200]));
+    expect(values(w.grad)).toEqual([111, 221]);
+  });
+
+  test("gradients of inputs arrive at the inputs", () => {
+    const f = compile((x: Tensor) => sum(mul(x, x)).backward());
+    const x = make([3, 4], true);
+    f(x);
+    expect(values(x.grad)).toEqual([6, 8]);
+  });
+
+  test("random numbers go on from step to step, as in eager mode", () => {
+    const f = compile((x: Tensor) => mul(x, rand([2], { device })));
+    const one = make([1, 1]);
+    expect(values(f(one))).not.toEqual(values(f(one)));
+  });
+
+  test("reading a value inside is a clear error, and nothing is left behind", () => {
+    const f = compile((x: Tensor) => (sum(x).item() > 0 ? x : mul(x, -1)));
+    expect(() => f(make([1]))).toThrow(CaptureError);
+    expect(() => f(make([1]))).toThrow(/return the tensor and read it outside/);
+    expect(values(relu(make([-1, 1])))).toEqual([0, 1]);
+    let leaked: Tensor | undefined;
+    compile((x: Tensor) => {
+      leaked = mul(x, 2);
+      return x;
+    })(make([1]));
+    expect(() => leaked!.item()).toThrow(/inside the captured function/);
+    expect(() => mul(leaked!, 2)).toThrow(CaptureError);
+  });
+
+  test("the asynchronous form resolves when the results are there", async () => {
+    const f = compile((x: Tensor) => mul(x, 2));
+    expect(values(await f.async(make([1, 2])))).toEqual([2, 4]);
+  });
+
+  test("a captured function inside another is part of it", () => {
+    const inner = compile((x: Tensor) => mul(x, 2));
+    const f = compile((x: Tensor) => add(inner(x), zeros([2], { device })));
+    expect(values(f(make([1, 2])))).toEqual([2, 4]);
+    expect(inner.programs).toHaveLength(0);
+  });
+});
