@@ -190,7 +190,6 @@ const conv2d: Kernel = {
   check: (call) => checkGeometry(call, call.in[0], call.in[1], call.out[0]),
   run(call) {
     const g = geometry(call, call.in[0], call.in[1], call.out[0]);
-    if (g.y.numel === 0) return;
     for (let group = 0; group < g.groups; group++) {
       const weights = loadWeights(g, group);
       for (let n = 0; n < g.x.shape[0]; n++) {
@@ -211,7 +210,6 @@ const conv2dInputGrad: Kernel = {
   run(call) {
     const [dx] = call.out;
     const g = geometry(call, dx, call.in[1], call.in[0]);
-    if (dx.numel === 0) return;
     const [, , H, W] = dx.dims;
     const size = g.inner * H * W;
     for (let group = 0; group < g.groups; group++) {
@@ -245,12 +243,12 @@ const conv2dWeightGrad: Kernel = {
   run(call) {
     const [dw] = call.out;
     const g = geometry(call, call.in[0], dw, call.in[1]);
-    if (dw.numel === 0) return;
+    const images = g.y.numel > 0 ? g.x.shape[0] : 0;
     const S = dw.shape[3];
     for (let group = 0; group < g.groups; group++) {
       const sum = doubles("convWeights", g.outer * g.depth);
       sum.fill(0, 0, g.outer * g.depth);
-      for (let n = 0; n < g.x.shape[0]; n++) {
+      for (let n = 0; n < images; n++) {
         eachBlock(g, (p0, p1) => {
           const m = (p1 - p0) * g.v.count;
           const tile = doubles("convTile", g.outer * m);

@@ -424,7 +424,7 @@ function layOut(shape: View, plan: Plan): void {
   plan.outer.length = 0;
   plan.rows = 1;
   plan.n = shape.numel;
-  if (flat || shape.numel === 0) return;
+  if (flat) return;
 
   const sizes: number[] = [];
   const strides: number[][] = views.map(() => []);
@@ -474,7 +474,6 @@ function run(call: Call): void {
     layOut(call.out[0], plan);
   }
   const { loop, views, outer, outerStrides, rows, n, P, R, S } = plan;
-  if (call.out[0].numel === 0) return;
   if (outer.length === 0) {
     loop(rows, n, views, P, R, S);
     return;

@@ -7,7 +7,7 @@ import { decode, instructionLength, readBytes, readDouble, roomyCall } from "./d
 import { functions } from "./elementwise.js";
 import { kernels as table } from "./kernels.js";
 import { Program } from "./program.js";
-import { type Kernel, Memory, U8 } from "./view.js";
+import { hasWork, type Kernel, Memory, U8 } from "./view.js";
 
 const STREAM_WORDS = 1 << 16;
 const POOL_BYTES = 64 << 20;
@@ -158,7 +158,7 @@ export class JsDevice implements Device {
       }
       view.data = memory.array(view.dtype);
     }
-    kernel.run(call);
+    if (hasWork(call)) kernel.run(call);
     for (let k = 0; k < call.nOut; k++) this.memoryOf(call.out[k].slot).written = true;
   }
 

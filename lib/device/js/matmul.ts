@@ -36,6 +36,8 @@ const NR = 4;
 const KC = 256;
 const MC = 64;
 const NC = 256;
+/** Rows of c formed at a time, which bounds the working space. */
+const ROWS = 8192;
 
 const transposed = (m: Matrix): Matrix => ({ ...m, rowStride: m.colStride, colStride: m.rowStride });
 
@@ -51,6 +53,13 @@ export const dense = (data: Float64Array, cols: number, at = 0): Matrix => ({
 /** c = a·b, or c += a·b, with sums formed in float64; a is M × K, b is K × N. */
 export function gemm(M: number, N: number, K: number, a: Matrix, b: Matrix, c: Matrix, accumulate = false): void {
   if (M === 0 || N === 0) return;
+  if (M > ROWS) {
+    for (let i = 0; i < M; i += ROWS) {
+      const slice = (m: Matrix): Matrix => ({ ...m, at: m.at + i * m.rowStride });
+      gemm(Math.min(ROWS, M - i), N, K, slice(a), b, slice(c), accumulate);
+    }
+    return;
+  }
   if (N < MR && M >= MR) {
     gemm(N, M, K, transposed(b), transposed(a), transposed(c), accumulate);
     return;
@@ -264,7 +273,6 @@ function check(call: Call): void {
 function run(call: Call): void {
   const [c] = call.out;
   const [a, b] = call.in;
-  if (c.numel === 0) return;
   const matrix = (v: typeof a, batch: number): Matrix => ({
     data: v.data,
     dtype: v.dtype,

@@ -1,7 +1,7 @@
 // A loaded program: verified once, then replayed over its arena and the buffers bound to it.
 import { ProgramError } from "../../errors.js";
 import { decode, freshCall, instructionLength, readBytes } from "./decode.js";
-import { type Call, type Kernel, type Memory, nowhere, sizes, type View } from "./view.js";
+import { type Call, hasWork, type Kernel, type Memory, nowhere, sizes, type View } from "./view.js";
 
 const MAGIC = 0x4e424c31;
 const HEADER = 7;
@@ -109,7 +109,7 @@ export class Program {
       for (const view of this.boundViews[i]) view.data = bound[i].array(view.dtype);
     for (const { view, dtype, index } of this.parameters) view.setScalar(dtype, params[index]);
     try {
-      for (const { kernel, call } of this.steps) kernel.run(call);
+      for (const { kernel, call } of this.steps) if (hasWork(call)) kernel.run(call);
     } finally {
       for (const views of this.boundViews) for (const view of views) view.data = nowhere; // keeps no buffer alive
     }

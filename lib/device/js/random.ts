@@ -210,7 +210,6 @@ const arange: Kernel = {
   },
   run(call) {
     const [y] = call.out;
-    if (y.numel === 0) return;
     const integers = !isFloat(y.dtype);
     const [start, step] = call.in.slice(0, 2).map((v) => (integers ? integer(v) : v.scalar));
     const end = Math.abs(Number(start)) + y.numel * Math.abs(Number(step));

@@ -1,5 +1,5 @@
 // Memory and views of it: dtypes, conversions, loads and stores of rows, and the walk over index space.
-import { ProgramError } from "../../errors.js";
+import { MemoryError, ProgramError } from "../../errors.js";
 import type { TypedArray } from "../../tensor/dtype.js";
 
 export type { TypedArray };
@@ -320,6 +320,7 @@ export function loadLongs(
 
 const kept = new Map<string, Float64Array | Int32Array | BigInt64Array>();
 const SCRATCH_KEPT = 1 << 20;
+const SCRATCH_MOST = 1 << 27;
 
 function scratch<T extends Float64Array | Int32Array | BigInt64Array>(
   type: new (n: number) => T,
@@ -328,6 +329,7 @@ function scratch<T extends Float64Array | Int32Array | BigInt64Array>(
 ) {
   let array = kept.get(who);
   if (array === undefined || array.length < n) {
+    if (n > SCRATCH_MOST) throw new MemoryError(`device js: ${n} elements are too many for a kernel's working space`);
     array = new type(n);
     if (n <= SCRATCH_KEPT) kept.set(who, array);
   }
@@ -416,8 +418,14 @@ export interface Call {
 export interface Kernel {
   /** Throws ProgramError unless the call obeys docs/kernels.md; looks at shapes, dtypes and attributes only. */
   check(call: Call): void;
-  /** May trust a checked call; checks index values before it writes. */
+  /** May trust a checked call, and that some output has elements; checks index values before it writes. */
   run(call: Call): void;
+}
+
+/** Whether any output has elements; kernels run only then. */
+export function hasWork(call: Call): boolean {
+  for (let k = 0; k < call.nOut; k++) if (call.out[k].numel > 0) return true;
+  return false;
 }
 
 export function demand(ok: boolean, call: Call, rule: string): asserts ok {
