@@ -1,0 +1,176 @@
+// The native adapter over an addon that only keeps books: slot numbers of owners, and typed errors.
+import { describe, expect, it } from "vitest";
+import { type Addon, abi } from "../../lib/device/addon.js";
+import type { Owner } from "../../lib/device/device.js";
+import { NativeDevice } from "../../lib/device/native.js";
+import { DisposedError, IndexError, MemoryError, NablaError, ProgramError } from "../../lib/errors.js";
+
+function fake(over: Partial<Addon> = {}) {
+  const watched = new Map<number, object>();
+  let collected: number[] = [];
+  const addon: Addon = {
+    info: () => ({ ops: ["alloc", "matmul"], elementwise: ["copy", "neg"], isa: "avx2", threads: 2, abi }),
+    open() {},
+    flush() {},
+    submit() {},
+    read() {},
+    readAsync: async () => {},
+    sync() {},
+    syncAsync: async () => {},
+    stage: () => 7,
+    load: () => 3,
+    unload() {},
+    track(owners, slots) {
+      owners.forEach((owner, i) => {
+        if (watched.has(slots[i])) throw new Error(`slot ${slots[i]} has two owners`);
+        watched.set(slots[i], owner);
+      });
+    },
+    sweep() {
+      const slots = Int32Array.from(collected);
+      collected = [];
+      return slots;
+    },
+    adjustMemory() {},
+    memory: () => ({ inUse: 0, pooled: 0, peak: 0 }),
+    emptyCache() {},
+    setThreads() {},
+    getThreads: () => 2,
+    ...over,
+  };
+  const collect = (...slots: number[]) => {
+    for (const slot of slots) watched.delete(slot);
+    collected.push(...slots);
+  };
+  return { device: new NativeDevice("cpu", addon, "/x/nablajs.node"), watched, collect };
+}
+
+const owner = (): Owner => ({ slot: -1, memory: undefined });
+
+describe("slots", () => {
+  it("are given at the first bind and kept", () => {
+    const { device, watched } = fake();
+    const [a, b] = [owner(), owner()];
+    expect([device.bind(a), device.bind(b), device.bind(a)]).toEqual([0, 1, 0]);
+    expect(watched.size).toBe(0);
+    device.flush(0);
+    expect(watched).toEqual(
+      new Map([
+        [0, a],
+        [1, b],
+      ]),
+    );
+  });
+
+  it("of owners released in the same batch are used again at once, and those owners are not watched", () => {
+    const { device, watched } = fake();
+    const [a, b] = [owner(), owner()];
+    device.bind(a);
+    expect(device.release(a)).toBe(0);
+    expect(device.bind(b)).toBe(0);
+    device.submit(0);
+    expect([...watched]).toEqual([[0, b]]);
+  });
+
+  it("of watched owners rest after release until the addon has reported them, and are freed once", () => {
+    const { device, collect } = fake();
+    const [a, b, c] = [owner(), owner(), owner()];
+    device.bind(a);
+    device.flush(0);
+    expect(device.release(a)).toBe(0);
+    expect(device.bind(b)).toBe(1);
+    device.flush(0);
+    collect(0);
+    expect([...device.sweep()]).toEqual([]); // its `free` was written at release
+    expect(device.bind(c)).toBe(0);
+  });
+
+  it("of collected owners are reported for `free`, then used again", () => {
+    const { device, collect } = fake();
+    const owners = Array.from({ length: 5000 }, owner);
+    expect(owners.map((one) => device.bind(one))).toEqual(owners.map((_, i) => i));
+    device.flush(0);
+    device.release(owners[17]);
+    collect(3, 17, 4999);
+    expect([...device.sweep()]).toEqual([3, 4999]);
+    expect([...device.sweep()]).toEqual([]);
+    expect([owner(), owner(), owner(), owner()].map((one) => device.bind(one)).sort((x, y) => x - y)).toEqual([
+      3, 17, 4999, 5000,
+    ]);
+    device.flush(0);
+  });
+
+  it("stay consistent through random use", () => {
+    const { device, watched, collect } = fake();
+    let seed = 1;
+    const random = (n: number) => {
+      seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
+      return (seed >>> 8) % n;
+    };
+    const live: Owner[] = [];
+    const zombies: number[] = []; // released, still watched
+    for (let step = 0; step < 20_000; step++) {
+      const action = random(6);
+      if (action < 3) {
+        const one = owner();
+        device.bind(one);
+        live.push(one);
+      } else if (action === 3 && live.length) {
+        const [one] = live.splice(random(live.length), 1);
+        const slot = one.slot;
+        device.release(one);
+        if (watched.get(slot) === one) zombies.push(slot);
+      } else if (action === 4) {
+        device.flush(0); // throws if a slot has two owners
+      } else if (live.length) {
+        const [one] = live.splice(random(live.length), 1);
+        const dead = zombies.splice(0, random(3));
+        if (watched.get(one.slot) === one) collect(one.slot, ...dead);
+        else {
+          live.push(one);
+          collect(...dead);
+        }
+        expect([...device.sweep()].every((slot) => !dead.includes(slot))).toBe(true);
+      }
+      if (step % 1000 === 0) expect(new Set(live.map(({ slot }) => slot)).size).toBe(live.length);
+    }
+  });
+});
+
+describe("errors", () => {
+  const thrower = (code?: string) => () => {
+    throw Object.assign(new Error("what happened"), code ? { code } : {});
+  };
+
+  it.each([
+    ["PROGRAM", ProgramError],
+    ["INDEX", IndexError],
+    ["MEMORY", MemoryError],
+    ["DISPOSED", DisposedError],
+  ])("%s", async (code, type) => {
+    const fails = thrower(code);
+    const { device } = fake({
+      flush: fails,
+      readAsync: async () => fails(),
+      syncAsync: async () => fails(),
+      stage: fails,
+    });
+    expect(() => device.flush(1)).toThrow(type);
+    expect(() => device.stage(new Uint8Array(1))).toThrow("what happened");
+    await expect(device.readAsync(owner(), 0, new Uint8Array(1))).rejects.toThrow(type);
+    await expect(device.syncAsync()).rejects.toThrow(type);
+  });
+
+  it("others are passed on", () => {
+    const { device } = fake({ flush: thrower() });
+    expect(() => device.flush(1)).toThrow("what happened");
+    expect(() => device.flush(1)).not.toThrow(NablaError);
+  });
+});
+
+it("describes itself", () => {
+  const { device } = fake();
+  expect(device.ops.get("matmul")).toBe(1);
+  expect(device.elementwise.get("neg")).toBe(1);
+  expect(device.describe()).toEqual({ isa: "avx2", threads: 2, abi, path: "/x/nablajs.node" });
+});
