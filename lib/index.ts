@@ -1,8 +1,50 @@
 // The public face of Nabla: re-exports only, sorted by family.
 import "./ops/arithmetic.js";
 
-// ---- tensors
-export { Tensor } from "./tensor/tensor.js";
+// ---- devices
+export { devices, setDefaultDevice } from "./device/registry.js";
+export { type Diagnosis, diagnose } from "./diagnose.js";
+export * from "./errors.js";
+// ---- gradients and graphs
+export type { BackwardOptions } from "./graph/backward.js";
+export { type Compiled, compile } from "./graph/compile.js";
+export { detectAnomaly, enableGrad, isGradEnabled, noGrad } from "./graph/modes.js";
+export type { Program } from "./graph/program.js";
+// ---- operations
+export * from "./ops/arrange.js";
+export { bfloat16, bool, byte, double, fill_, float, half, int, long, to, zero_ } from "./ops/convert.js";
+export * from "./ops/elementwise.js";
+export {
+  bucketize,
+  embedding,
+  gather,
+  type IndexLike,
+  indexAdd,
+  indexAdd_,
+  indexSelect,
+  maskedFill,
+  maskedFill_,
+  maskedScatter,
+  maskedSelect,
+  nonzero,
+  oneHot,
+  scatter,
+  scatter_,
+  scatterAdd,
+  scatterAdd_,
+  searchsorted,
+  take,
+  takeAlongDim,
+} from "./ops/indexing.js";
+export { bmm, dot, linear, matmul, outer } from "./ops/matmul.js";
+export * from "./ops/movement.js";
+export { cast, clone, copy_, type TensorLike } from "./ops/pointwise.js";
+export * from "./ops/random.js";
+export { mean, sum } from "./ops/reduce.js";
+// ---- training
+export * as optim from "./optim/index.js";
+export { version } from "./package.js";
+export { emptyCache, getNumThreads, memory, setNumThreads, synchronize } from "./runtime.js";
 export {
   arange,
   eye,
@@ -11,36 +53,16 @@ export {
   linspace,
   ones,
   onesLike,
-  tensor,
   type TensorData,
   type TensorOptions,
+  tensor,
   zeros,
   zerosLike,
 } from "./tensor/create.js";
 export { type DType, dtypes, promoteTypes, resultType, type TypedArray } from "./tensor/dtype.js";
 export type { NestedArray } from "./tensor/nest.js";
+export { Generator, getRngState, manualSeed, type RngState, setRngState } from "./tensor/random.js";
 export { tidy } from "./tensor/scope.js";
 export type { Shape } from "./tensor/shape.js";
-export * from "./errors.js";
-
-// ---- operations
-export * from "./ops/elementwise.js";
-export { bmm, dot, linear, matmul, outer } from "./ops/matmul.js";
-export * from "./ops/movement.js";
-export { type TensorLike, cast, clone, copy_ } from "./ops/pointwise.js";
-export { mean, sum } from "./ops/reduce.js";
-
-// ---- gradients and graphs
-export type { BackwardOptions } from "./graph/backward.js";
-export { compile, type Compiled } from "./graph/compile.js";
-export type { Program } from "./graph/program.js";
-export { detectAnomaly, enableGrad, isGradEnabled, noGrad } from "./graph/modes.js";
-
-// ---- devices
-export { devices, setDefaultDevice } from "./device/registry.js";
-export { diagnose, type Diagnosis } from "./diagnose.js";
-export { version } from "./package.js";
-export { emptyCache, getNumThreads, memory, setNumThreads, synchronize } from "./runtime.js";
-
-// ---- training
-export * as optim from "./optim/index.js";
+// ---- tensors
+export { Tensor } from "./tensor/tensor.js";

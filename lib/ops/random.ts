@@ -4,9 +4,9 @@ import { defaultDevice } from "../device/registry.js";
 import { DTypeError, ShapeError, ValueError } from "../errors.js";
 import { modes, noGrad } from "../graph/modes.js";
 import type { TensorOptions } from "../tensor/create.js";
-import { checkDType, type DType, dtypeFacts, isFloat } from "../tensor/dtype.js";
+import { checkDType, type DType, dtypeFacts, isFloat, resultType } from "../tensor/dtype.js";
 import { defaultGenerator, type Generator } from "../tensor/random.js";
-import { checkShape, numelOf, type Shape, show } from "../tensor/shape.js";
+import { broadcastShapes, checkShape, type Shape, show } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
 import {
   apply,
@@ -22,7 +22,7 @@ import {
   type OpDef,
   Scalar,
 } from "./define.js";
-import { add, add_, div, ge, log1p, lt, mul, mul_, neg } from "./elementwise.js";
+import { add, add_, div, ge, log1p, lt, mul, mul_, neg, where } from "./elementwise.js";
 import { searchsorted } from "./indexing.js";
 import { checkWritable, recordInPlace, written } from "./inplace.js";
 import { narrow } from "./movement.js";
@@ -46,13 +46,18 @@ function draw(kernel: Drawn, out: Tensor, more: readonly Input[], generator: Gen
 
 function fresh(kernel: Drawn, shape: Shape, options: RandomOptions, op: string): Tensor {
   const dtype = options.dtype === undefined ? "float32" : checkDType(options.dtype, op);
-  if (!isFloat(dtype)) throw new DTypeError(`${op}: a floating point dtype is needed, got ${dtype}; for integers use randint`);
+  if (!isFloat(dtype))
+    throw new DTypeError(`${op}: a floating point dtype is needed, got ${dtype}; for integers use randint`);
   const out = empty(checkShape(shape, op), dtype, deviceOf(options.device, defaultDevice), op);
   draw(kernel, out, [], options.generator);
   return options.requiresGrad ? out.requireGrad() : out;
 }
 
-const asLike = (x: Tensor, options: RandomOptions = {}): RandomOptions => ({ dtype: x.dtype, device: x.device, ...options });
+const asLike = (x: Tensor, options: RandomOptions = {}): RandomOptions => ({
+  dtype: x.dtype,
+  device: x.device,
+  ...options,
+});
 
 /** Numbers uniform in [0, 1). */
 export const rand = (shape: Shape, options: RandomOptions = {}): Tensor => fresh("uniform", shape, options, "rand");
@@ -103,7 +108,16 @@ const sortDef: OpDef<null> = { name: "sort" };
 
 /** Positions of the elements in ascending order, along the last dimension. */
 const ranking = (keys: Tensor): Tensor =>
-  apply(sortDef, [keys], [0], [{ shape: keys.shape, dtype: keys.dtype }, { shape: keys.shape, dtype: "int64" }], null)[1];
+  apply(
+    sortDef,
+    [keys],
+    [0],
+    [
+      { shape: keys.shape, dtype: keys.dtype },
+      { shape: keys.shape, dtype: "int64" },
+    ],
+    null,
+  )[1];
 
 /** The integers 0 … n − 1 in random order, int64 unless another dtype is given. */
 export function randperm(n: number, options: RandomOptions = {}): Tensor {
@@ -138,15 +152,31 @@ export function uniform(low: number, high: number, shape: Shape, options: Random
  *
  * @throws ValueError for a negative or NaN `std`.
  */
-export function normal(mean: number | Tensor, std: number | Tensor, shape?: Shape, options: RandomOptions = {}): Tensor {
+export function normal(
+  mean: number | Tensor,
+  std: number | Tensor,
+  shape?: Shape,
+  options: RandomOptions = {},
+): Tensor {
   if (typeof mean === "number") checkNumber(mean, "normal", "mean");
   if (typeof std === "number") checkNumber(std, "normal", "std", 0);
   if (typeof mean === "number" && typeof std === "number") {
     if (!shape) throw new ShapeError("normal: a shape is needed when mean and std are numbers");
     return scaled(fresh("normal", shape, { ...options, requiresGrad: false }, "normal"), std, mean, options);
   }
-  const where = add(mean, mul(std, 0));
-  return add(mean, mul(randnLike(where, options), std));
+  if (typeof std !== "number")
+    checkValues(
+      std,
+      (v) => v >= 0,
+      (v) => `normal: std must be ≥ 0, got ${v}`,
+    );
+  const shapeOf = (x: number | Tensor): Shape => (typeof x === "number" ? [] : x.shape);
+  const like = typeof mean === "number" ? (std as Tensor) : mean;
+  const drawn = randn(broadcastShapes(shapeOf(mean), shapeOf(std), "normal"), {
+    ...{ dtype: resultType([mean, std]), device: like.device },
+    ...options,
+  });
+  return add(mean, mul(drawn, std));
 }
 
 /** Numbers from the exponential distribution of the given rate. */
@@ -172,7 +202,8 @@ function scaled(x: Tensor, scale: number, shift: number, options: RandomOptions)
 }
 
 function checkProbability(p: number, op: string): void {
-  if (typeof p !== "number" || !(p >= 0 && p <= 1)) throw new ValueError(`${op}: p must be a probability in [0, 1], got ${String(p)}`);
+  if (typeof p !== "number" || !(p >= 0 && p <= 1))
+    throw new ValueError(`${op}: p must be a probability in [0, 1], got ${String(p)}`);
 }
 
 /** Checks values of a tensor on the host; a captured function runs without this check. */
@@ -189,7 +220,11 @@ function checkValues(x: Tensor, ok: (v: number) => boolean, message: (v: number)
  */
 export function bernoulli(p: Tensor, options: { generator?: Generator } = {}): Tensor {
   checkFloat(checkTensor(p, "bernoulli"), "bernoulli");
-  checkValues(p, (v) => v >= 0 && v <= 1, (v) => `bernoulli: probabilities must lie in [0, 1], got ${v}`);
+  checkValues(
+    p,
+    (v) => v >= 0 && v <= 1,
+    (v) => `bernoulli: probabilities must lie in [0, 1], got ${v}`,
+  );
   return cast(lt(randLike(p, options), p), p.dtype);
 }
 
@@ -213,11 +248,17 @@ export function multinomial(
   }
   const n = weights.shape[weights.ndim - 1];
   if (!Number.isInteger(count) || count < 1 || n === 0 || (!replacement && count > n)) {
-    throw new ValueError(`multinomial: ${count} draws ${replacement ? "with" : "without"} replacement from ${n} weights`);
+    throw new ValueError(
+      `multinomial: ${count} draws ${replacement ? "with" : "without"} replacement from ${n} weights`,
+    );
   }
   return noGrad(() => {
     const w = cast(weights.detach(), "float64");
-    checkValues(w, (v) => v >= 0 && v < Number.POSITIVE_INFINITY, (v) => `multinomial: weights must be finite and ≥ 0, got ${v}`);
+    checkValues(
+      w,
+      (v) => v >= 0 && v < Number.POSITIVE_INFINITY,
+      (v) => `multinomial: weights must be finite and ≥ 0, got ${v}`,
+    );
     if (!modes.capture) checkRows(w, n, replacement ? 1 : count);
     const rows = weights.shape.slice(0, -1);
     const options = { dtype: "float64", device: weights.device, generator } as const;
@@ -293,7 +334,7 @@ export function bernoulli_(x: Tensor, p = 0.5, options: { generator?: Generator 
 const maskDef: PointwiseDef = {
   name: "dropout",
   condition: true,
-  saves: { inputs: [0, 2] },
+  saves: { inputs: [0] },
   grad: (g, { inputs: [kept, , scale] }) => [null, pointwise(maskDef, [kept, g, scale])],
   compose: (kept, x, scale) => mul(x, mul(kept, scale)),
 };
@@ -323,7 +364,9 @@ function dropChannels(dims: number, op: string) {
   return (x: Tensor, p = 0.5, training = true, options: { generator?: Generator } = {}): Tensor => {
     checkDropout(x, p, op);
     if (x.ndim !== dims && x.ndim !== dims - 1) {
-      throw new ShapeError(`${op}: ${dims} dimensions (or ${dims - 1} without a batch) are needed, got ${show(x.shape)}`);
+      throw new ShapeError(
+        `${op}: ${dims} dimensions (or ${dims - 1} without a batch) are needed, got ${show(x.shape)}`,
+      );
     }
     const channels = x.ndim === dims ? 2 : 1;
     const shape = x.shape.map((n, i) => (i < channels ? n : 1));
@@ -349,17 +392,9 @@ export function alphaDropout(x: Tensor, p = 0.5, training = true, options: { gen
   if (p === 1) return mul(x, 0);
   const scale = 1 / Math.sqrt((1 - p) * (1 + p * SELU_MINIMUM ** 2));
   const kept = keep(x, x.shape, p, options.generator);
-  const filled = pointwise(alphaDef, [kept, x, SELU_MINIMUM]);
+  const filled = where(kept, x, SELU_MINIMUM);
   return add(mul(filled, scale), -scale * p * SELU_MINIMUM);
 }
-
-const alphaDef: PointwiseDef = {
-  name: "alphaDropout",
-  condition: true,
-  saves: { inputs: [0] },
-  grad: (g, { inputs: [kept] }) => [null, pointwise(maskDef, [kept, g, new Scalar(1)])],
-  compose: (kept, x, low) => add(mul(x, kept), mul(low, ge(0, kept))),
-};
 
 const methods = { bernoulli, multinomial, uniform_, normal_, exponential_, bernoulli_ };
 installMethods(methods);
