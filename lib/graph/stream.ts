@@ -221,13 +221,17 @@ function collectGarbage(): void {
 
 const streams = new Map<Device, Stream>();
 
+let latest: Stream | undefined;
+
 /** The stream of a device in this environment. */
 export function streamOf(device: Device): Stream {
+  if (latest?.device === device) return latest;
   let stream = streams.get(device);
   if (!stream) {
     stream = new Stream(device);
     streams.set(device, stream);
   }
+  latest = stream;
   return stream;
 }
 

@@ -17,6 +17,7 @@ import {
   type GradContext,
   type Input,
   type OpDef,
+  recording,
   recordOne,
   type SavesRule,
   Scalar,
@@ -55,13 +56,28 @@ function operand(x: TensorLike | Scalar, dtype: DType, op: string): Input {
 }
 
 function operandType(inputs: readonly (TensorLike | Scalar)[], def: PointwiseDef): DType {
-  const counted = (def.condition ? inputs.slice(1) : inputs).filter((x) => !(x instanceof Scalar)) as TensorLike[];
-  const dtype = resultType(counted);
-  if (def.domain === "float" && !isFloat(dtype)) return "float32";
-  if (def.domain === "integer" && isFloat(dtype)) {
+  const dtype = def.condition ? promoted(inputs.slice(1)) : promoted(inputs);
+  if (isFloat(dtype)) {
+    if (def.domain !== "integer") return dtype;
     throw new DTypeError(`${def.name}: integer or bool tensors are needed, got ${dtype}`);
   }
-  return dtype;
+  return def.domain === "float" ? "float32" : dtype;
+}
+
+function promoted(inputs: readonly (TensorLike | Scalar)[]): DType {
+  // The common case: float tensors of one dtype, and numbers, which do not change it.
+  let common: DType | undefined;
+  for (let i = 0; i < inputs.length; i++) {
+    const x = inputs[i];
+    if (!(x instanceof Tensor)) continue;
+    if (common !== undefined && x.dtype !== common) {
+      common = undefined;
+      break;
+    }
+    common = x.dtype;
+  }
+  if (common !== undefined && isFloat(common)) return common;
+  return resultType(inputs.filter((x) => !(x instanceof Scalar)) as TensorLike[]);
 }
 
 function broadcastAll(inputs: readonly Input[], op: string): Shape {
@@ -84,26 +100,38 @@ interface Plan {
   readonly constants: readonly Scalar[];
 }
 
-const plans = new WeakMap<Device, Map<string, Plan>>();
+/** What is known of a definition on the device that was used last. */
+interface Entry {
+  device: Device;
+  /** The device's own function, if it has one. */
+  fn: number | undefined;
+  readonly plans: Map<string | number, Plan>;
+}
+
+const entries = new Map<PointwiseDef, Entry[]>();
+
+function entryOf(def: PointwiseDef, device: Device): Entry {
+  let known = entries.get(def);
+  if (known === undefined) {
+    known = [];
+    entries.set(def, known);
+  }
+  for (let i = 0; i < known.length; i++) if (known[i].device === device) return known[i];
+  const entry: Entry = { device, fn: device.elementwise.get(def.fn ?? def.name), plans: new Map() };
+  known.push(entry);
+  return entry;
+}
 
 function planOf(def: PointwiseDef, device: Device, dtype: DType, inputs: readonly Input[]): Plan {
-  let known = plans.get(device);
-  if (!known) {
-    known = new Map();
-    plans.set(device, known);
-  }
-  const fn = device.elementwise.get(def.fn ?? def.name);
-  const key = fn !== undefined ? `${fn} ${dtype} ${inputs.length}` : planKey(def, dtype, inputs);
-  let plan = known.get(key);
-  if (!plan) {
+  const { fn, plans } = entryOf(def, device);
+  const key = fn !== undefined ? dtypeFacts[dtype].code : `${dtype} ${inputs.map((x) => x?.dtype).join(" ")}`;
+  let plan = plans.get(key);
+  if (plan === undefined) {
     plan = fn !== undefined ? single(fn, dtype, inputs.length) : composed(def, device, dtype, inputs);
-    known.set(key, plan);
+    plans.set(key, plan);
   }
   return plan;
 }
-
-const planKey = (def: PointwiseDef, dtype: DType, inputs: readonly Input[]): string =>
-  `${def.name} ${dtype} ${inputs.map((x) => x?.dtype).join(" ")}`;
 
 function single(fn: number, dtype: DType, arity: number): Plan {
   const ctype = dtypeFacts[computeDType(dtype)].code;
@@ -113,12 +141,11 @@ function single(fn: number, dtype: DType, arity: number): Plan {
 function composed(def: PointwiseDef, device: Device, dtype: DType, inputs: readonly Input[]): Plan {
   const { compose } = def;
   if (!compose) throw new ProgramError(`${def.name}: device ${device.name} has no such function; update its binary`);
-  const template = trace(
+  return trace(
     device,
     inputs.map((x, i) => (def.condition && i === 0 ? (x as Tensor).dtype : dtype)),
     (xs) => [compose(...xs)],
   );
-  return template;
 }
 
 /** Records `fn` on 0-dimensional symbols and merges its instructions into one. */
@@ -133,7 +160,7 @@ export function trace(device: Device, dtypes: readonly DType[], fn: (xs: Tensor[
   );
 }
 
-const defs = new WeakMap<PointwiseDef, OpDef>();
+const defs = new Map<PointwiseDef, OpDef>();
 
 /** The tape's view of a definition: gradients are summed over the dimensions that were broadcast. */
 function opDef(def: PointwiseDef): OpDef {
@@ -165,7 +192,7 @@ export function pointwise(def: PointwiseDef, args: readonly (TensorLike | Scalar
   const plan = planOf(def, device, dtype, inputs);
   const out = empty(shape, def.predicate ? "bool" : dtype, device, def.name);
   emitPlan(device, plan, [out], inputs, shape);
-  return recordOne(opDef(def), inputs, out, [], null);
+  return recording(inputs) ? recordOne(opDef(def), inputs, out, [], null) : out;
 }
 
 function emitPlan(device: Device, plan: Plan, outs: readonly View[], inputs: readonly Input[], shape: Shape): void {
