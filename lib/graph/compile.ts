@@ -16,6 +16,7 @@ import { modes, withCapture } from "./modes.js";
 import { optimise } from "./optimise/index.js";
 import { Program } from "./program.js";
 import { streamOf } from "./stream.js";
+import { GradNode } from "./tape.js";
 
 /** Captures kept for one function; the least recently used go first. */
 const MAX_CAPTURES = 64;
@@ -91,7 +92,7 @@ function describe(value: unknown, tensors: Tensor[]): string {
   if (value instanceof Tensor) {
     value.use("compile");
     tensors.push(value);
-    if (value.node) {
+    if (value.node && modes.grad) {
       throw new AutogradError(
         "compile: an argument belongs to a recorded graph, through which gradients cannot flow out of a captured " +
           "function; detach() it, or compile the whole step",
@@ -226,7 +227,9 @@ class Recording {
       const at = out >= 0 ? -1 : this.stands.findIndex((s) => s.storage === t.storage);
       if (out < 0 && at < 0) return t;
       const storage = out >= 0 ? made[out] : given[at].storage;
-      return new Tensor(storage, t.dtype, t.shape, t.strides, t.offset);
+      const result = new Tensor(storage, t.dtype, t.shape, t.strides, t.offset);
+      if (t.node) result.node = new GradNode("compile", [], [{ shape: t.shape, dtype: t.dtype }], refuse, null);
+      return result;
     };
     for (const [leaf, value] of this.grads) {
       const target = "input" in leaf && !(leaf instanceof Tensor) ? inputs[leaf.input] : (leaf as Tensor);
@@ -240,6 +243,14 @@ class Recording {
     this.device.unload(this.program.id);
   }
 }
+
+/** Rule of a result whose graph was inside. */
+const refuse = (): never => {
+  throw new AutogradError(
+    "backward: the tensor is the result of a captured function, whose graph is not visible outside; " +
+      "call backward() inside the function",
+  );
+};
 
 function standIn(x: Tensor, device: Device): Tensor {
   const storage = allocate(device, numelOf(x.shape) * dtypeFacts[x.dtype].bytes, "compile");

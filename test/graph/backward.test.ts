@@ -54,10 +54,19 @@ onEveryDevice("backward", (device) => {
   });
 
   test("broadcast operands get summed gradients", () => {
-    const [x, y] = [leaf([[1, 2], [3, 4]]), leaf([10, 20])];
+    const [x, y] = [
+      leaf([
+        [1, 2],
+        [3, 4],
+      ]),
+      leaf([10, 20]),
+    ];
     sum(mul(x, y)).backward();
     expect(values(y.grad)).toEqual([4, 6]);
-    expect(values(x.grad)).toEqual([[10, 20], [10, 20]]);
+    expect(values(x.grad)).toEqual([
+      [10, 20],
+      [10, 20],
+    ]);
   });
 
   test("a graph is used once unless it is retained", () => {
@@ -162,14 +171,20 @@ onEveryDevice("backward", (device) => {
   });
 
   test("writes into views reach their base and its other views", () => {
-    const x = leaf([[1, 2], [3, 4]]);
+    const x = leaf([
+      [1, 2],
+      [3, 4],
+    ]);
     const base = mul(x, 1);
     const column = transpose(base, 0, 1);
     const flat = reshape(base, [4]);
     column.mul_(2);
     expect(values(flat)).toEqual([2, 4, 6, 8]);
     sum(mul(flat, tensor([1, 10, 100, 1000], { device, dtype: "float64" }))).backward();
-    expect(values(x.grad)).toEqual([[2, 20], [200, 2000]]);
+    expect(values(x.grad)).toEqual([
+      [2, 20],
+      [200, 2000],
+    ]);
     expect(() => reshape(x, [4]).add_(1)).toThrow(/view of a leaf/);
   });
 

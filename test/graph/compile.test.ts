@@ -22,14 +22,21 @@ import {
 import { onEveryDevice } from "../devices.js";
 
 const values = (t: Tensor | null | undefined): unknown => t?.toArray();
-const steps = (plan: string): string[] => plan.split("\n").filter((line) => /^ {2}\d+: /.test(line) && line.includes(" = "));
+const steps = (plan: string): string[] =>
+  plan.split("\n").filter((line) => /^ {2}\d+: /.test(line) && line.includes(" = "));
 
 onEveryDevice("compile", (device) => {
   const make = (v: number[] | number[][] | number, requiresGrad = false) => tensor(v, { device, requiresGrad });
 
   test("replays forward, backward and update with the eager results, bit for bit", () => {
     const run = (captured: boolean): unknown[] => {
-      const w = make([[0.1, -0.2], [0.3, 0.4]], true);
+      const w = make(
+        [
+          [0.1, -0.2],
+          [0.3, 0.4],
+        ],
+        true,
+      );
       const b = make([0, 0], true);
       const optimizer = new optim.Adam([w, b], { lr: 0.01 });
       const body = (x: Tensor, y: Tensor) => {
@@ -43,7 +50,18 @@ onEveryDevice("compile", (device) => {
       const losses: unknown[] = [];
       for (let i = 0; i < 20; i++) {
         optimizer.paramGroups[0].lr = 0.01 / (i + 1); // an input slot, not a constant
-        losses.push(step(make([[i, 1], [2, -i]]), make([[0.5, 0], [1, 0.1]])).item());
+        losses.push(
+          step(
+            make([
+              [i, 1],
+              [2, -i],
+            ]),
+            make([
+              [0.5, 0],
+              [1, 0.1],
+            ]),
+          ).item(),
+        );
       }
       return [losses, values(w), values(b), values(w.grad), values(b.grad)];
     };
@@ -75,7 +93,23 @@ onEveryDevice("compile", (device) => {
       for (let i = 0; i < 6; i++) y = matmul(y, x);
       return y;
     });
-    expect(values(f(make([[0, 1], [1, 0]])))).toEqual([[0, 1], [1, 0]].reverse().reverse());
+    expect(
+      values(
+        f(
+          make([
+            [0, 1],
+            [1, 0],
+          ]),
+        ),
+      ),
+    ).toEqual(
+      [
+        [0, 1],
+        [1, 0],
+      ]
+        .reverse()
+        .reverse(),
+    );
     expect(String(f.programs[0])).toContain("arena 128 B");
   });
 
@@ -90,9 +124,16 @@ onEveryDevice("compile", (device) => {
       return [before, after];
     });
     const [before, after] = f(make([10, 20]));
-    expect([values(before), values(after), values(state)]).toEqual([[11, 22], [44, 55], [22, 44]]);
+    expect([values(before), values(after), values(state)]).toEqual([
+      [11, 22],
+      [44, 55],
+      [22, 44],
+    ]);
     const [again] = f(make([1, 1]));
-    expect([values(again), values(state)]).toEqual([[23, 45], [46, 90]]);
+    expect([values(again), values(state)]).toEqual([
+      [23, 45],
+      [46, 90],
+    ]);
   });
 
   test("new shapes, dtypes, plain values and modes are recorded anew, old ones found again", () => {
@@ -113,7 +154,12 @@ onEveryDevice("compile", (device) => {
 
   test("inputs in structures, results in structures, inputs and constants as results", () => {
     const constant = make([7]);
-    const f = compile(({ a, list }: { a: Tensor; list: Tensor[] }) => ({ sum: add(a, list[0]), same: a, constant, n: 5 }));
+    const f = compile(({ a, list }: { a: Tensor; list: Tensor[] }) => ({
+      sum: add(a, list[0]),
+      same: a,
+      constant,
+      n: 5,
+    }));
     const a = make([1]);
     const out = f({ a, list: [make([2])] });
     expect(values(out.sum)).toEqual([3]);
@@ -126,7 +172,19 @@ onEveryDevice("compile", (device) => {
 
   test("a non-contiguous input is taken as it is", () => {
     const f = compile((x: Tensor) => mul(x, 1));
-    expect(values(f(make([[1, 2], [3, 4]]).transpose(0, 1)))).toEqual([[1, 3], [2, 4]]);
+    expect(
+      values(
+        f(
+          make([
+            [1, 2],
+            [3, 4],
+          ]).transpose(0, 1),
+        ),
+      ),
+    ).toEqual([
+      [1, 3],
+      [2, 4],
+    ]);
   });
 
   test("gradients accumulate over captured steps when they are not zeroed", () => {
@@ -163,6 +221,13 @@ onEveryDevice("compile", (device) => {
     })(make([1]));
     expect(() => leaked!.item()).toThrow(/inside the captured function/);
     expect(() => mul(leaked!, 2)).toThrow(CaptureError);
+  });
+
+  test("backward through a result is refused with the remedy", () => {
+    const w = make([1, 2], true);
+    const loss = compile((x: Tensor) => sum(mul(w, x)))(make([3, 4]));
+    expect(loss.requiresGrad).toBe(true);
+    expect(() => loss.backward()).toThrow(/backward\(\) inside the function/);
   });
 
   test("the asynchronous form resolves when the results are there", async () => {

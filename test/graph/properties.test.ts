@@ -47,7 +47,11 @@ const kinds: ((x: Tensor, y: Tensor) => Tensor)[] = [
     return x;
   },
   (x, y) => {
-    noGrad(() => permute(x, [1, 0]).slice(1, 1, 2).sub_(y.slice(1, 0, 1)));
+    noGrad(() =>
+      permute(x, [1, 0])
+        .slice(1, 1, 2)
+        .sub_(y.slice(1, 0, 1)),
+    );
     return x;
   },
 ];
@@ -65,8 +69,22 @@ function run(steps: readonly Step[], start: readonly Tensor[]): Tensor[] {
 
 onEveryDevice("random programs", (device) => {
   const start = () => [
-    tensor([[1, -2, 3], [0.5, 0, -1], [2, 2, -0.25]], { device }),
-    tensor([[0.1, 0.2, 0.3], [-3, 1, 4], [1, -5, 9]], { device }),
+    tensor(
+      [
+        [1, -2, 3],
+        [0.5, 0, -1],
+        [2, 2, -0.25],
+      ],
+      { device },
+    ),
+    tensor(
+      [
+        [0.1, 0.2, 0.3],
+        [-3, 1, 4],
+        [1, -5, 9],
+      ],
+      { device },
+    ),
   ];
 
   test("captured and eager give the same bits", { timeout: 60_000 }, () => {
