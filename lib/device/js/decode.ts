@@ -1,6 +1,6 @@
 // From words to checked calls: the encoding of docs/kernels.md, read without trusting any word of it.
 import { ProgramError } from "../../errors.js";
-import { BOOL, type Call, isFloat, nowhere, sizes, View } from "./view.js";
+import { BOOL, type Call, isFloat, type Kernel, nowhere, sizes, View } from "./view.js";
 
 export const MAX_ATTRS = 512;
 export const MAX_INPUTS = 32;
@@ -12,6 +12,9 @@ const MAX_NUMEL = 2 ** 31 - 1;
 export interface Slots {
   /** The size of a slot in bytes; throws where there is none. */
   bytes(slot: number): number;
+  /** The region of memory that a slot lies in, and where it begins there. */
+  region(slot: number): number;
+  base(slot: number): number;
 }
 
 const f64 = new Float64Array(1);
@@ -86,13 +89,14 @@ export function decodeHead(words: Int32Array, at: number, call: Call): number {
 }
 
 /**
- * Decodes an instruction of known length into `call`. `parameter` receives each operand of kind 2 (programs); without
- * it such operands are errors.
+ * Decodes an instruction of known length into `call` and checks it. `parameter` receives each operand of kind 2
+ * (programs); without it such operands are errors.
  */
 export function decode(
   words: Int32Array,
   at: number,
   call: Call,
+  kernel: Kernel,
   slots: Slots,
   parameter?: (view: View, dtype: number, index: number) => void,
 ): void {
@@ -104,6 +108,21 @@ export function decode(
     p = decodeOperand(words, p, end, call, view, slots, isOutput, parameter);
   }
   if (p !== end) throw new ProgramError(`${call.op}: ${end - p} words are left over`);
+  if (!kernel.aliasing) demandApart(call);
+  kernel.check(call);
+}
+
+/** That no output overlaps another operand. */
+function demandApart(call: Call): void {
+  for (let i = 0; i < call.nOut; i++) {
+    const a = call.out[i];
+    for (let k = i + 1; k < call.nOut + call.nIn; k++) {
+      const b = k < call.nOut ? call.out[k] : call.in[k - call.nOut];
+      if (a.region === b.region && a.low < b.high && b.low < a.high) {
+        throw new ProgramError(`${call.op}: output ${i} overlaps operand ${k}`);
+      }
+    }
+  }
 }
 
 function decodeOperand(
@@ -136,6 +155,7 @@ function decodeOperand(
   } else {
     view.present = false;
     view.slot = -1;
+    view.low = view.high = 0;
   }
   return at + length;
 }
@@ -177,6 +197,9 @@ function decodeView(
   view.ndim = ndim;
   view.numel = numel;
   view.data = nowhere;
+  view.region = slots.region(slot);
+  view.low = numel === 0 ? 0 : slots.base(slot) + low * sizes[dtype];
+  view.high = numel === 0 ? 0 : slots.base(slot) + (high + 1) * sizes[dtype];
   ok &&= numel <= MAX_NUMEL && (numel === 0 || (low >= 0 && (high + 1) * sizes[dtype] <= bytes));
   if (!ok)
     throw new ProgramError(`${call.op}: ${view} at offset ${offset} lies outside slot ${slot} of ${bytes} bytes`);

@@ -482,4 +482,4 @@ function run(call: Call): void {
   for (const w = new convert.Walk(outer, operands); w.more; w.next()) loop(rows, n, views, w.at, R, S);
 }
 
-export const kernels: Record<string, Kernel> = { elementwise: { check, run } };
+export const kernels: Record<string, Kernel> = { elementwise: { check, run, aliasing: true } };

@@ -7,7 +7,7 @@ import { decode, instructionLength, readBytes, readDouble, roomyCall } from "./d
 import { functions } from "./elementwise.js";
 import { kernels as table } from "./kernels.js";
 import { Program } from "./program.js";
-import { hasWork, type Kernel, Memory, U8 } from "./view.js";
+import { type Failure, hasWork, type Kernel, Memory, U8 } from "./view.js";
 
 const STREAM_WORDS = 1 << 16;
 const POOL_BYTES = 64 << 20;
@@ -40,6 +40,8 @@ export class JsDevice implements Device {
   private nextId = 1;
   /** The first error not yet thrown. */
   private pending: Error | undefined = undefined;
+  /** How many errors there were. */
+  private failures = 0;
   private readonly call = roomyCall();
 
   bind(owner: Owner): number {
@@ -70,8 +72,8 @@ export class JsDevice implements Device {
       }
     } catch (error) {
       // Where the next instruction begins is not known: what the rest would have made is lost.
-      this.fail(error);
-      for (const owner of this.owners) owner.memory ??= new Memory(0, error as Error);
+      const failure = this.fail(error);
+      for (const owner of this.owners) owner.memory ??= this.hollow(0, failure);
     } finally {
       for (const owner of this.owners) owner.slot = -1;
       this.owners = [];
@@ -82,7 +84,7 @@ export class JsDevice implements Device {
     this.throwPending();
     const memory = owner.memory as Memory | undefined;
     if (!memory) throw new DisposedError("read: this buffer was freed, or never allocated");
-    if (memory.error) throw memory.error;
+    if (memory.failure) throw memory.failure.error;
     const { byteLength } = target;
     if (!(byteOffset >= 0 && byteOffset + byteLength <= memory.bytes)) {
       throw new ProgramError(`read: bytes ${byteOffset} to ${byteOffset + byteLength} of a buffer of ${memory.bytes}`);
@@ -137,8 +139,7 @@ export class JsDevice implements Device {
       else if (op >= 0 && op < control.length) this.control(at, op);
       else throw new ProgramError(`there is no op ${op}`);
     } catch (error) {
-      this.fail(error);
-      this.poison(at, error as Error);
+      this.poison(at, this.fail(error));
     }
   }
 
@@ -146,14 +147,13 @@ export class JsDevice implements Device {
     const { call } = this;
     const kernel = kernels[op]!;
     call.op = names[op];
-    decode(this.stream, at, call, this);
-    kernel.check(call);
+    decode(this.stream, at, call, kernel, this);
     for (let k = 0; k < call.nIn + call.nOut; k++) {
       const view = k < call.nIn ? call.in[k] : call.out[k - call.nIn];
-      if (!view.present || view.slot < 0) continue;
+      if (view.slot < 0) continue;
       const memory = this.memoryOf(view.slot);
-      if (memory.error) {
-        this.poison(at, memory.error);
+      if (memory.failure && (k < call.nIn || memory.hollow)) {
+        this.poison(at, memory.failure);
         return;
       }
       view.data = memory.array(view.dtype);
@@ -177,8 +177,9 @@ export class JsDevice implements Device {
       else {
         const memory = this.staged.get(stream[at + 6]);
         if (!memory) throw new ProgramError(`adopt: there is no staging id ${stream[at + 6]}`);
+        this.demandFree(owner);
         this.staged.delete(stream[at + 6]);
-        this.recycle(owner);
+        memory.born = this.failures;
         owner.memory = memory;
       }
     }
@@ -198,14 +199,14 @@ export class JsDevice implements Device {
     const params: number[] = [];
     for (let i = 0; i < nBound; i++) bound.push(this.memoryOf(stream[at + 1 + i]));
     for (let i = 0; i < program.nParams; i++) params.push(readDouble(stream, at + 1 + nBound + 2 * i));
-    const outputs = bound.filter((_, i) => program.writes[i]);
     try {
-      program.replay(bound, params);
+      program.replay(bound, params, (error) => this.fail(error));
     } catch (error) {
-      for (const memory of outputs) if (!memory.written) memory.error ??= error as Error;
-      throw error;
+      const failure = this.fail(error);
+      bound.forEach((memory, i) => {
+        if (program.writes[i]) memory.poison(failure);
+      });
     }
-    for (const memory of outputs) memory.written = true;
   }
 
   private ownerOf(slot: number): Owner {
@@ -220,15 +221,24 @@ export class JsDevice implements Device {
     return memory as Memory;
   }
 
-  /** For the decoder. */
+  // What the decoder asks.
   bytes(slot: number): number {
     return this.memoryOf(slot).bytes;
   }
 
+  region(slot: number): number {
+    return slot;
+  }
+
+  base(): number {
+    return 0;
+  }
+
   // --- errors ---
 
-  private fail(error: unknown): void {
+  private fail(error: unknown): Failure {
     this.pending ??= error as Error;
+    return { error: error as Error, number: this.failures++ };
   }
 
   private throwPending(): void {
@@ -237,14 +247,14 @@ export class JsDevice implements Device {
     if (error) throw error;
   }
 
-  /** Poisons the unwritten outputs of an instruction, as far as its words name any. */
-  private poison(at: number, error: Error): void {
+  /** Poisons the outputs of an instruction that did not run, as far as its words name any. */
+  private poison(at: number, failure: Failure): void {
     const { stream } = this;
     const end = at + stream[at + 1];
     let p = at + 5 + stream[at + 4];
     for (let k = 0; k < stream[at + 2] && p > at && p + 1 < end && (stream[p] & 255) === 0; k++) {
       const memory = this.owners[stream[p + 1]]?.memory as Memory | undefined;
-      if (memory && !memory.written) memory.error ??= error;
+      memory?.poison(failure);
       p += 3 + 2 * (stream[p] >>> 16);
     }
   }
@@ -259,32 +269,42 @@ export class JsDevice implements Device {
   private readonly pool = new Map<number, Memory[]>();
   private pooled = 0;
 
+  private demandFree(owner: Owner): void {
+    if (owner.memory) throw new ProgramError(`slot ${owner.slot} has a buffer already`);
+  }
+
+  private hollow(bytes: number, failure: Failure): Memory {
+    const memory = new Memory(bytes, 0, true);
+    memory.failure = failure;
+    return memory;
+  }
+
   private allocate(owner: Owner, bytes: number): void {
-    this.recycle(owner);
+    this.demandFree(owner);
     const reused = bytes >= POOLED_FROM ? this.pool.get(bytes)?.pop() : undefined;
     if (reused) {
       this.pooled -= bytes;
-      reused.error = undefined;
+      reused.failure = undefined;
       reused.written = false;
+      reused.born = this.failures;
       owner.memory = reused;
       this.used += bytes;
       this.peak = Math.max(this.peak, this.used);
       return;
     }
     try {
-      owner.memory = this.account(bytes, () => new Memory(bytes));
+      owner.memory = this.account(bytes, () => new Memory(bytes, this.failures));
     } catch (error) {
-      owner.memory = new Memory(bytes, error as Error);
-      throw error;
+      owner.memory = this.hollow(bytes, this.fail(error));
     }
   }
 
   private recycle(owner: Owner): void {
     const memory = owner.memory as Memory | undefined;
     owner.memory = undefined;
-    if (!memory) return;
+    if (!memory || memory.hollow) return;
     this.used -= memory.bytes;
-    if (memory.bytes < POOLED_FROM || memory.error || this.pooled + memory.bytes > POOL_BYTES) return;
+    if (memory.bytes < POOLED_FROM || this.pooled + memory.bytes > POOL_BYTES) return;
     const list = this.pool.get(memory.bytes);
     if (list) list.push(memory);
     else this.pool.set(memory.bytes, [memory]);

@@ -9,8 +9,9 @@ import {
   I64,
   isFloat,
   type Kernel,
+  loadLongs,
   loadRow,
-  store,
+  longs,
   storeRow,
   type View,
   Walk,
@@ -19,7 +20,6 @@ import {
 /** That the window attributes are legal and y is [N, C, P, Q] for x [N, C, H, W]. */
 function checkWindows(call: Call, x: View, y: View, nAttr: number): void {
   demand(x.ndim === 4 && y.ndim === 4, call, "takes and gives four dimensions");
-  demand(isFloat(x.dtype), call, "takes floats");
   demandDType(call, x.dtype, y);
   demand(x.shape[0] === y.shape[0] && x.shape[1] === y.shape[1], call, "y must be [N, C, P, Q]");
   for (let i = 0; i < 2; i++) {
@@ -28,7 +28,14 @@ function checkWindows(call: Call, x: View, y: View, nAttr: number): void {
     const legal = kernel >= 1 && stride >= 1 && pad >= 0 && dilation >= 1;
     demand(legal, call, "kernel, stride and dilation are at least 1, padding at least 0");
     const most = Math.floor((x.shape[2 + i] + 2 * pad - dilation * (kernel - 1) - 1) / stride) + 2; // in ceil mode
-    demand(y.shape[2 + i] <= Math.max(0, most), call, "y is larger than the windows that fit");
+    demand(y.numel === 0 || y.shape[2 + i] <= most, call, "y is larger than the windows that fit");
+    for (let p = 0; y.numel > 0 && p < y.shape[2 + i]; p++) {
+      const start = p * stride - pad;
+      const tap = firstInside(start, dilation);
+      const touches = tap < kernel && start + tap * dilation < x.shape[2 + i];
+      demand(touches, call, "a window lies outside the image");
+      if (start >= 0) p = Math.max(p, y.shape[2 + i] - 2); // from here on only the last window can leave the image
+    }
   }
 }
 
@@ -42,6 +49,11 @@ const planes = (...views: View[]): Walk =>
 function loadPlane(x: View, at: number, to: Float64Array): void {
   const [, , H, W] = x.shape;
   for (let h = 0; h < H; h++) loadRow(x.data, x.dtype, at + h * x.strides[2], x.strides[3], W, to, h * W);
+}
+
+function loadLongPlane(x: View, at: number, to: BigInt64Array): void {
+  const [, , H, W] = x.shape;
+  for (let h = 0; h < H; h++) loadLongs(x.data, I64, at + h * x.strides[2], x.strides[3], W, to, h * W);
 }
 
 function storePlane(x: View, at: number, from: Float64Array): void {
@@ -63,10 +75,12 @@ const maxPool2d: Kernel = {
     const [kH, kW, sH, sW, pH, pW, dH, dW] = call.attr;
     const [, , H, W] = x.shape;
     const [, , P, Q] = y.shape;
-    const plane = doubles("pool", H * W);
+    const wide = x.dtype === I64;
+    const plane = wide ? longs("pool", H * W) : doubles("pool", H * W);
     const to = index.data as BigInt64Array;
     for (const walk = planes(y, x, index); walk.more; walk.next()) {
-      loadPlane(x, walk.at[1], plane);
+      if (wide) loadLongPlane(x, walk.at[1], plane as BigInt64Array);
+      else loadPlane(x, walk.at[1], plane as Float64Array);
       for (let p = 0; p < P; p++) {
         for (let q = 0; q < Q; q++) {
           let best = -1;
@@ -76,15 +90,14 @@ const maxPool2d: Kernel = {
             for (let s = firstInside(q * sW - pW, dW); s < kW; s++) {
               const w = q * sW - pW + s * dW;
               if (w >= W) break;
-              const value = plane[h * W + w];
-              const wins = best < 0 || value > plane[best] || (Number.isNaN(value) && !Number.isNaN(plane[best]));
-              if (wins) best = h * W + w;
+              const at = h * W + w;
+              if (best < 0 || plane[at] > plane[best] || (Number.isNaN(plane[at]) && !Number.isNaN(plane[best])))
+                best = at;
             }
           }
-          // A window wholly in the padding has no maximum.
-          const value = best < 0 ? -Infinity : plane[best];
-          store(y.data, y.dtype, walk.at[0] + p * y.strides[2] + q * y.strides[3], value);
-          to[walk.at[2] + p * index.strides[2] + q * index.strides[3]] = BigInt(Math.max(best, 0));
+          const from = walk.at[1] + Math.floor(best / W) * x.strides[2] + (best % W) * x.strides[3];
+          y.data[walk.at[0] + p * y.strides[2] + q * y.strides[3]] = x.data[from];
+          to[walk.at[2] + p * index.strides[2] + q * index.strides[3]] = BigInt(best);
         }
       }
     }
@@ -120,10 +133,16 @@ function eachWindow(
   }
 }
 
+function checkAverage(call: Call, x: View, y: View): void {
+  demandCounts(call, 1, 1, 7);
+  demand(isFloat(x.dtype), call, "takes floats");
+  demand(call.attr[6] === 0 || call.attr[6] === 1, call, "countPad is 0 or 1");
+  checkWindows(call, x, y, 7);
+}
+
 const avgPool2d: Kernel = {
   check(call) {
-    demandCounts(call, 1, 1, 7);
-    checkWindows(call, call.in[0], call.out[0], 7);
+    checkAverage(call, call.in[0], call.out[0]);
   },
   run(call) {
     const [x] = call.in;
@@ -147,8 +166,7 @@ const avgPool2d: Kernel = {
 
 const avgPool2dGrad: Kernel = {
   check(call) {
-    demandCounts(call, 1, 1, 7);
-    checkWindows(call, call.out[0], call.in[0], 7);
+    checkAverage(call, call.out[0], call.in[0]);
   },
   run(call) {
     const [dy] = call.in;

@@ -1,7 +1,7 @@
 // A loaded program: verified once, then replayed over its arena and the buffers bound to it.
 import { ProgramError } from "../../errors.js";
 import { decode, freshCall, instructionLength, readBytes } from "./decode.js";
-import { type Call, hasWork, type Kernel, type Memory, nowhere, sizes, type View } from "./view.js";
+import { type Call, type Failure, hasWork, type Kernel, type Memory, nowhere, sizes, type View } from "./view.js";
 
 const MAGIC = 0x4e424c31;
 const HEADER = 7;
@@ -19,6 +19,8 @@ export class Program {
   /** For each bound buffer: whether the program writes it. */
   readonly writes: boolean[] = [];
   private readonly boundViews: View[][] = [];
+  /** Slot of the program → its place among the bound ones, −1 for the arena. */
+  private readonly boundAs: number[] = [];
   private readonly parameters: { view: View; dtype: number; index: number }[] = [];
   private readonly steps: Step[] = [];
   readonly arena: Memory;
@@ -42,19 +44,19 @@ export class Program {
     if (this.nParams < 0 || nInstructions < 0) fail("negative counts");
     const arenaBytes = readBytes(words, 4);
 
-    // Per slot: its size, and its place in the arena (−1 − k for the k-th bound one).
     const bytes: number[] = [];
-    const places: number[] = [];
+    const offsets: number[] = [];
     for (let i = 0; i < nSlots; i++) {
       const at = HEADER + i * SLOT_WORDS;
       bytes.push(readBytes(words, at + 1));
       const offset = readBytes(words, at + 3);
+      offsets.push(offset);
       if (words[at] === 1) {
         if (offset % 64 !== 0 || offset + bytes[i] > arenaBytes) fail(`slot ${i} lies outside the arena`);
-        places.push(offset);
+        this.boundAs.push(-1);
       } else if (words[at] === 0) {
         if (offset !== 0) fail(`bound slot ${i} has an arena offset`);
-        places.push(-1 - this.boundBytes.length);
+        this.boundAs.push(this.boundBytes.length);
         this.boundBytes.push(bytes[i]);
         this.boundViews.push([]);
         this.writes.push(false);
@@ -62,6 +64,8 @@ export class Program {
     }
     const slots = {
       bytes: (slot: number) => (slot >= 0 && slot < nSlots ? bytes[slot] : fail(`there is no slot ${slot}`)),
+      region: (slot: number) => this.boundAs[slot],
+      base: (slot: number) => offsets[slot],
     };
     const parameter = (view: View, dtype: number, index: number) => {
       if (index < 0 || index >= this.nParams) fail(`there is no parameter ${index}`);
@@ -74,9 +78,11 @@ export class Program {
       const kernel = kernels[words[at]];
       if (!kernel) throw new ProgramError(`program: instruction ${i} has op ${words[at]}, which it cannot contain`);
       const call = freshCall(words, at, names[words[at]]);
-      decode(words, at, call, slots, parameter);
-      kernel.check(call);
-      for (const view of call.out) if (places[view.slot] < 0) this.writes[-1 - places[view.slot]] = true;
+      decode(words, at, call, kernel, slots, parameter);
+      for (const view of call.out) {
+        const k = this.boundAs[view.slot];
+        if (k >= 0) this.writes[k] = true;
+      }
       this.steps.push({ kernel, call });
       at += length;
     }
@@ -86,32 +92,70 @@ export class Program {
     for (const { call } of this.steps) {
       for (const view of [...call.out, ...call.in]) {
         if (!view.present || view.slot < 0) continue;
-        const place = places[view.slot];
-        if (place < 0) this.boundViews[-1 - place].push(view);
+        const k = this.boundAs[view.slot];
+        if (k >= 0) this.boundViews[k].push(view);
         else {
-          view.offset += place / sizes[view.dtype];
+          view.offset += offsets[view.slot] / sizes[view.dtype];
           view.data = this.arena.array(view.dtype);
         }
       }
     }
   }
 
-  /** Runs all instructions; `bound` are the buffers in order. The caller has compared the counts. */
-  replay(bound: readonly Memory[], params: readonly number[]): void {
+  /**
+   * Runs all instructions; `bound` are the buffers in order, as many as there should be. An instruction that fails, or
+   * reads what a failed one should have written, poisons its outputs, as in the stream; the others run. `caught` turns
+   * an error into a failure.
+   */
+  replay(bound: readonly Memory[], params: readonly number[], caught: (error: unknown) => Failure): void {
+    let clean = true;
     for (let i = 0; i < bound.length; i++) {
       const memory = bound[i];
       if (memory.bytes < this.boundBytes[i]) {
         throw new ProgramError(`replay: buffer ${i} has ${memory.bytes} bytes, ${this.boundBytes[i]} are needed`);
       }
-      if (memory.error) throw memory.error;
+      const first = bound.indexOf(memory);
+      if (first < i && (this.writes[i] || this.writes[first])) {
+        throw new ProgramError(`replay: buffer ${i} is bound twice and written`);
+      }
+      if (memory.failure) clean = false;
     }
-    for (let i = 0; i < bound.length; i++)
-      for (const view of this.boundViews[i]) view.data = bound[i].array(view.dtype);
+    for (let i = 0; i < bound.length; i++) {
+      if (!bound[i].hollow) for (const view of this.boundViews[i]) view.data = bound[i].array(view.dtype);
+    }
     for (const { view, dtype, index } of this.parameters) view.setScalar(dtype, params[index]);
-    try {
-      for (const { kernel, call } of this.steps) if (hasWork(call)) kernel.run(call);
-    } finally {
-      for (const views of this.boundViews) for (const view of views) view.data = nowhere; // keeps no buffer alive
+    const spoilt: (Failure | undefined)[] = []; // slots of the arena
+    for (const { kernel, call } of this.steps) {
+      let failure = clean ? undefined : this.inherited(call, bound, spoilt);
+      if (!failure) {
+        try {
+          if (hasWork(call)) kernel.run(call);
+        } catch (error) {
+          failure = caught(error);
+          clean = false;
+        }
+      }
+      for (const { slot } of call.out) {
+        const k = this.boundAs[slot];
+        if (k < 0) spoilt[slot] = failure ?? spoilt[slot];
+        else if (failure) bound[k].poison(failure);
+        else bound[k].written = true;
+      }
     }
+    for (const views of this.boundViews) for (const view of views) view.data = nowhere; // keeps no buffer alive
+  }
+
+  /** The failure of a buffer that the call needs. */
+  private inherited(
+    call: Call,
+    bound: readonly Memory[],
+    spoilt: readonly (Failure | undefined)[],
+  ): Failure | undefined {
+    for (const { slot } of call.out) if (bound[this.boundAs[slot]]?.hollow) return bound[this.boundAs[slot]].failure;
+    for (const { slot } of call.in) {
+      const failure = slot < 0 ? undefined : (bound[this.boundAs[slot]]?.failure ?? spoilt[slot]);
+      if (failure) return failure;
+    }
+    return undefined;
   }
 }

@@ -53,7 +53,7 @@ function checkFold(fold: Fold): (call: Call) => void {
     const [x] = call.in;
     const [y] = call.out;
     if (fold === "sum" || fold === "prod") {
-      demand(isFloat(y.dtype) || !isFloat(x.dtype), call, "the output of floats must be float");
+      demand(isFloat(y.dtype) === isFloat(x.dtype), call, "the output of floats is float, of ints int");
     } else if (fold === "mean") demand(isFloat(x.dtype) && isFloat(y.dtype), call, "takes and gives floats");
     else if (fold === "max" || fold === "min") {
       demandDType(call, x.dtype, y);

@@ -25,7 +25,7 @@ function checkScan(call: Call): void {
   const [y] = call.out;
   demand(x.ndim > 0, call, "takes at least one dimension");
   demandShape(call, x.dims, y);
-  demand(isFloat(y.dtype) || !isFloat(x.dtype), call, "the output of floats must be float");
+  demand(isFloat(y.dtype) === isFloat(x.dtype), call, "the output of floats is float, of ints int");
 }
 
 /** Sums or products of what came so far; floats in float64, ints in int64 (wrapping). */

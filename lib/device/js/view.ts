@@ -36,18 +36,33 @@ const arrays = [
 
 export const isFloat = (dtype: number): boolean => dtype <= BF16;
 
+/** An error that buffers carry on (docs/kernels.md, Errors). */
+export interface Failure {
+  readonly error: Error;
+  /** How many errors there were before it. */
+  readonly number: number;
+}
+
 /** The bytes of one buffer, seen through a typed array a dtype. */
 export class Memory {
   written = false;
+  /** Why the contents are not valid. */
+  failure: Failure | undefined = undefined;
   private readonly seen: (TypedArray | undefined)[] = [];
 
-  /** With an error, a buffer that is poisoned from the start and has no contents (docs/kernels.md, Errors). */
+  /** `born`: how many errors there were when it was made. A hollow buffer has a size but no contents. */
   constructor(
     readonly bytes: number,
-    public error: Error | undefined = undefined,
+    public born = 0,
+    readonly hollow = false,
   ) {
     // V8 keeps arrays of up to 64 bytes on its heap: their allocation waits for the dtype that is asked for.
-    if (bytes > 64 && !error) this.seen[F32] = new Float32Array(Math.ceil(bytes / 8) * 2);
+    if (bytes > 64 && !hollow) this.seen[F32] = new Float32Array(Math.ceil(bytes / 8) * 2);
+  }
+
+  /** A failed instruction would have written this. A buffer that was complete before the error keeps its values. */
+  poison(failure: Failure): void {
+    if (!this.written || this.born > failure.number) this.failure = failure;
   }
 
   /** A copy of host data. */
@@ -83,6 +98,10 @@ export class View {
   readonly strides = [0, 0, 0, 0, 0, 0, 0, 0];
   numel = 1;
   data: TypedArray = nowhere;
+  /** The bytes touched, [low, high) of a region; views of different regions never overlap. */
+  region = -1;
+  low = 0;
+  high = 0;
   private scalars: TypedArray[] | undefined = undefined;
 
   /** Row-major without gaps. */
@@ -101,6 +120,7 @@ export class View {
     this.present = true;
     this.dtype = dtype;
     this.slot = -1;
+    this.low = this.high = 0;
     this.offset = 0;
     this.ndim = 0;
     this.numel = 1;
@@ -300,7 +320,7 @@ export function storeRow(
   }
 }
 
-/** Reads n elements of an int dtype or bool as int64. */
+/** Reads n elements of an int dtype or bool as int64, to[start] on. */
 export function loadLongs(
   data: TypedArray,
   dtype: number,
@@ -308,13 +328,15 @@ export function loadLongs(
   stride: number,
   n: number,
   to: BigInt64Array,
+  start = 0,
 ): void {
+  const end = start + n;
   if (dtype === I64) {
     const from = data as BigInt64Array;
-    for (let i = 0, p = at; i < n; i++, p += stride) to[i] = from[p];
+    for (let i = start, p = at; i < end; i++, p += stride) to[i] = from[p];
   } else {
     const from = data as Int32Array;
-    for (let i = 0, p = at; i < n; i++, p += stride) to[i] = BigInt(from[p]);
+    for (let i = start, p = at; i < end; i++, p += stride) to[i] = BigInt(from[p]);
   }
 }
 
@@ -416,6 +438,8 @@ export interface Call {
 }
 
 export interface Kernel {
+  /** Outputs may overlap inputs, which the decoder refuses for all others. */
+  aliasing?: boolean;
   /** Throws ProgramError unless the call obeys docs/kernels.md; looks at shapes, dtypes and attributes only. */
   check(call: Call): void;
   /** May trust a checked call, and that some output has elements; checks index values before it writes. */

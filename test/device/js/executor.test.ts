@@ -74,6 +74,31 @@ describe("errors", () => {
     expect(bench.numbers(x)).toEqual([1, 2, 3]);
   });
 
+  it("what was complete before an error keeps its values, what was begun after it does not", () => {
+    const x = bench.tensor("float32", [2], [1, 2]);
+    const weights = bench.tensor("float32", [2], [5, 6]);
+    const index = bench.tensor("int64", [2], [0, 9]);
+    const y = bench.empty("float32", [2]);
+    expect(() => bench.run({ op: "gather", attr: [0], out: [y], in: [x, index] })).toThrow(IndexError);
+    const grad = bench.empty("float32", [2]);
+    const good = bench.tensor("int64", [2], [0, 1]);
+    bench.run(
+      elementwise(device, "copy", "float32", grad, f(0)),
+      { op: "scatter", attr: [0, 1], out: [grad], in: [good, y] },
+      elementwise(device, "sub", "float32", weights, weights, grad),
+    );
+    expect(() => bench.numbers(grad)).toThrow(IndexError);
+    expect(bench.numbers(weights)).toEqual([5, 6]);
+  });
+
+  it("an output may overlap an input in element-wise instructions only", () => {
+    const x = bench.tensor("float32", [4], [1, 2, 3, 4]);
+    const scan = { op: "cumsum", out: [{ ...x, shape: [2] }], in: [{ ...x, shape: [2], offset: 1 }] };
+    expect(() => bench.run(scan)).toThrow(/cumsum: output 0 overlaps operand 1/);
+    bench.run({ op: "cumsum", out: [{ ...x, shape: [2] }], in: [{ ...x, shape: [2], offset: 2 }] });
+    expect(bench.numbers(x)).toEqual([3, 7, 3, 4]);
+  });
+
   it("indices are checked before anything is written", () => {
     const x = bench.tensor("float32", [3], [1, 2, 3]);
     const index = bench.tensor("int32", [3], [0, 1, -4]);
@@ -174,6 +199,29 @@ describe("programs", () => {
     expect(() => bench.numbers(small)).toThrow(ProgramError);
     device.unload(id);
     expect(() => replay(id, [x.slot, y.slot], 2)).toThrow(/there is no program/);
+  });
+
+  it("an instruction that fails in a replay spoils only what depends on it", () => {
+    const view = (slot: number, dtype: "float32" | "int64" = "float32") => ({ slot, dtype, shape: [2] });
+    const id = device.load(
+      encodeProgram(
+        device,
+        [{ bytes: 8 }, { bytes: 16 }, { bytes: 8 }, { bytes: 8 }, { offset: 0, bytes: 8 }],
+        [
+          { op: "gather", attr: [0], out: [view(4)], in: [view(0), view(1, "int64")] },
+          elementwise(device, "neg", "float32", view(2), view(4)),
+          elementwise(device, "neg", "float32", view(3), view(0)),
+        ],
+        { arena: 8 },
+      ),
+    );
+    const x = bench.tensor("float32", [2], [1, 2]);
+    const index = bench.tensor("int64", [2], [0, 9]);
+    const [y, z] = [bench.empty("float32", [2]), bench.empty("float32", [2])];
+    const run = () => bench.run({ op: "replay", attr: [id, ...[x, index, y, z].map((t) => device.bind(t.slot))] });
+    expect(run).toThrow(IndexError);
+    expect(() => bench.numbers(y)).toThrow(IndexError);
+    expect(bench.numbers(z)).toEqual([-1, -2]);
   });
 
   it("a program is verified when it is loaded", () => {
