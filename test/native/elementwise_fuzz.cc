@@ -1,0 +1,273 @@
+// Random element-wise programs over random layouts against a plain interpreter that takes one element at a time:
+// results must agree bit for bit, whatever the strides, the block or the thread. Links native/core, native/cpu/elementwise*.cc
+// and the per-ISA tables; NABLA_ISA chooses the instruction set.
+//   ./elementwise_fuzz [programs] [seed]
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include "../../native/core/cpu.h"
+#include "../../native/core/denormals.h"
+#include "../../native/core/threads.h"
+#include "../../native/cpu/elementwise_plan.h"
+
+using namespace nabla;
+
+namespace nabla {
+namespace baseline {
+extern const ElementwiseTable elementwiseTable;
+}
+#if defined(__x86_64__)
+namespace avx2 {
+extern const ElementwiseTable elementwiseTable;
+}
+namespace avx512 {
+extern const ElementwiseTable elementwiseTable;
+}
+#endif
+}  // namespace nabla
+
+namespace {
+
+const ElementwiseTable& tableInUse() {
+#if defined(__x86_64__)
+  if (isa() == Isa::avx512) return avx512::elementwiseTable;
+  if (isa() == Isa::avx2) return avx2::elementwiseTable;
+#endif
+  return baseline::elementwiseTable;
+}
+
+uint64_t state = 1;
+uint32_t bits32() {
+  state = state * 6364136223846793005u + 1442695040888963407u;
+  uint64_t x = state ^ state >> 33;
+  return uint32_t(x * 0xff51afd7ed558ccdu >> 32);
+}
+int upTo(int n) { return int(bits32() % uint32_t(n)); }  // in [0, n)
+
+struct Memory {
+  std::vector<char> bytes;
+  std::vector<char> before;
+};
+
+float someFloat() {
+  const float special[] = {0.0f, -0.0f, 1.0f, -1.0f, INFINITY, -INFINITY, NAN, 1e-40f, -3e38f, 0.5f, 2.5f, 1e10f};
+  if (upTo(8) == 0) return special[upTo(12)];
+  return float(int32_t(bits32())) * (upTo(2) ? 0x1p-29f : 0x1p-24f);
+}
+
+void someElement(DType t, char* p) {
+  switch (t) {
+    case DType::f32: { const float v = someFloat(); std::memcpy(p, &v, 4); break; }
+    case DType::f64: { const double v = double(someFloat()) * (upTo(3) ? 1 : 1.0000001); std::memcpy(p, &v, 8); break; }
+    case DType::f16: { const uint16_t v = floatToHalf(someFloat()); std::memcpy(p, &v, 2); break; }
+    case DType::bf16: { const uint16_t v = floatToBfloat(someFloat()); std::memcpy(p, &v, 2); break; }
+    case DType::i32: { const int32_t v = upTo(4) ? upTo(41) - 20 : int32_t(bits32()); std::memcpy(p, &v, 4); break; }
+    case DType::i64: { const int64_t v = upTo(4) ? upTo(41) - 20 : int64_t(bits32()) << 33 | bits32(); std::memcpy(p, &v, 8); break; }
+    case DType::u8: *p = char(bits32()); break;
+    case DType::boolean: *p = char(bits32() & 1); break;
+  }
+}
+
+// A view of `shape` over new memory: contiguous, permuted, broadcast, reversed, with gaps, or of no dimensions.
+View someView(DType t, int ndim, const int32_t* shape, bool output, Memory& memory) {
+  View v;
+  v.dtype = t;
+  v.present = true;
+  v.ndim = int8_t(ndim);
+  const int kind = upTo(output ? 4 : 7);
+  if (kind == 6) v.ndim = 0;
+  int order[kMaxDims];
+  for (int d = 0; d < v.ndim; d++) order[d] = d;
+  if (kind == 1 || kind == 3)
+    for (int d = v.ndim - 1; d > 0; d--) std::swap(order[d], order[upTo(d + 1)]);
+  int64_t expect = 1, low = 0;
+  for (int i = v.ndim - 1; i >= 0; i--) {
+    const int d = order[i];
+    v.shape[d] = shape[d];
+    v.strides[d] = expect;
+    if (kind == 4 && upTo(2)) { v.strides[d] = 0; continue; }
+    if (kind == 5 && i > 0) { v.strides[d] = 0; continue; }
+    if ((kind == 2 || kind == 3) && upTo(3) == 0) v.strides[d] *= 1 + upTo(2);
+    expect = v.strides[d] * std::max(1, shape[d]);
+    if ((kind == 2 || kind == 3) && upTo(3) == 0) {
+      if (shape[d] > 0) low += v.strides[d] * (shape[d] - 1);
+      v.strides[d] = -v.strides[d];
+    }
+  }
+  const int size = int(sizeOf(t));
+  const int64_t slack = upTo(5);
+  memory.bytes.resize(size_t((expect + 2 * slack + 1) * size));
+  for (int64_t k = 0; k * size < int64_t(memory.bytes.size()); k++) someElement(t, memory.bytes.data() + k * size);
+  v.data = memory.bytes.data() + (low + slack) * size;
+  return v;
+}
+
+int64_t offsetOf(const View& v, int ndim, const int64_t* index) {
+  int64_t o = 0;
+  if (v.ndim == 0) return 0;
+  for (int d = 0; d < ndim; d++) o += index[d] * v.strides[d];
+  return o * int64_t(sizeOf(v.dtype));
+}
+
+struct Cell {
+  alignas(8) char bytes[8] = {};
+};
+Cell converted(const ElementwiseTable& t, Cell x, DType from, CType to) {
+  Cell y;
+  if (from == DType::f16) t.halfToFloat(&x, nullptr, nullptr, &y, 1), x = y;
+  if (from == DType::bf16) t.bfloatToFloat(&x, nullptr, nullptr, &y, 1), x = y;
+  if (ctypeOf(from) == to) return x;
+  Cell z;
+  t.convert[ctypeOf(from)][to](&x, nullptr, nullptr, &z, 1);
+  return z;
+}
+
+const DType kAll[] = {DType::f32, DType::f64, DType::f16, DType::bf16, DType::i32, DType::i64, DType::u8, DType::boolean};
+const DType kCompute[] = {DType::f32, DType::f64, DType::i32, DType::i64, DType::u8, DType::boolean};
+
+bool sameCell(const char* a, const char* b, DType t) {
+  if (std::memcmp(a, b, sizeOf(t)) == 0) return true;
+  // Which NaN comes of two is the compiler's choice.
+  Cell x, y;
+  std::memcpy(&x, a, sizeOf(t)), std::memcpy(&y, b, sizeOf(t));
+  if (t == DType::f64) {
+    double p, q;
+    std::memcpy(&p, &x, 8), std::memcpy(&q, &y, 8);
+    return p != p && q != q;
+  }
+  if (!isFloat(t)) return false;
+  const Cell u = converted(baseline::elementwiseTable, x, t, kF32), w = converted(baseline::elementwiseTable, y, t, kF32);
+  float p, q;
+  std::memcpy(&p, &u, 4), std::memcpy(&q, &w, 4);
+  return p != p && q != q;
+}
+
+bool one(int number) {
+  const ElementwiseTable& table = tableInUse();
+  int32_t shape[kMaxDims];
+  int ndim = upTo(5);
+  const int big = upTo(12) == 0;
+  for (int d = 0; d < ndim; d++) {
+    const int sides[] = {1, 2, 3, 5, 8, 10, 17, 33, 64, 70};
+    shape[d] = sides[upTo(ndim <= 2 ? 10 : 7)];
+    if (big && ndim <= 2) shape[d] = 130 + upTo(500);
+    if (upTo(200) == 0) shape[d] = 0;
+  }
+  if (ndim == 1 && upTo(3) == 0) shape[0] = upTo(3) == 0 ? 100000 + upTo(100) : upTo(2000);
+  const int nIn = upTo(upTo(10) == 0 ? kMaxIns + 1 : 4), nOut = 1 + upTo(upTo(10) == 0 ? kMaxOuts : 3);
+  const int nSteps = upTo(upTo(10) == 0 ? kMaxSteps + 1 : 6);
+  if (nIn == 0) return true;
+  std::vector<Memory> memory(size_t(nIn + nOut));
+  std::vector<View> in(size_t(nIn) + 1), out(static_cast<size_t>(nOut));
+  const bool oneType = upTo(2) == 0;
+  const DType common = kCompute[upTo(6)];
+  for (int i = 0; i < nIn; i++) in[i] = someView(oneType ? common : kAll[upTo(8)], ndim, shape, false, memory[i]);
+  std::vector<int32_t> attr = {nSteps};
+  std::vector<DType> type;
+  for (int i = 0; i < nIn; i++) type.push_back(in[i].dtype);
+  for (int k = 0; k < nSteps; k++) {
+    int fn;
+    DType t;
+    do {
+      fn = upTo(kElementwiseFns);
+      t = oneType && upTo(8) ? common : kCompute[upTo(6)];
+    } while ((ctypesOf(fn) >> ctypeOf(t) & 1) == 0);
+    attr.push_back(fn);
+    attr.push_back(int(t));
+    for (int s = 0; s < 3; s++) attr.push_back(s < arityOf(fn) ? upTo(nIn + k) : -1);
+    type.push_back(isPredicate(fn) ? DType::boolean : t);
+  }
+  for (int j = 0; j < nOut; j++) {
+    const int r = upTo(3) ? nIn + nSteps - 1 : upTo(nIn + nSteps);
+    attr.push_back(r);
+    // In place when an input's layout has no overlap of its own and no other output took it.
+    bool placed = false;
+    if (nIn > 0 && upTo(3) == 0) {
+      const int i = upTo(nIn);
+      bool ok = in[i].ndim == ndim;
+      for (int d = 0; ok && d < ndim; d++) ok = in[i].strides[d] != 0 || shape[d] <= 1;
+      for (int e = 0; e < j; e++) ok = ok && out[e].data != in[i].data;
+      if (ok) out[j] = in[i], placed = true;
+    }
+    if (!placed) out[j] = someView(upTo(2) ? type[size_t(r)] : kAll[upTo(8)], ndim, shape, true, memory[size_t(nIn + j)]);
+  }
+  for (Memory& m : memory) m.before = m.bytes;
+  Call call = {"elementwise", attr.data(), int32_t(attr.size()), out.data(), nOut, in.data(), nIn};
+  check_elementwise(call);
+  run_elementwise(call);
+
+  // The interpreter writes into the copies.
+  const auto twin = [&](const char* p) -> char* {
+    for (Memory& m : memory)
+      if (p >= m.bytes.data() && p < m.bytes.data() + m.bytes.size()) return m.before.data() + (p - m.bytes.data());
+    return nullptr;
+  };
+  std::vector<char*> outTwin, inTwin;
+  for (const View& v : out) outTwin.push_back(twin(v.data));
+  for (int i = 0; i < nIn; i++) inTwin.push_back(twin(in[i].data));
+  int64_t count = 1;
+  for (int d = 0; d < ndim; d++) count *= shape[d];
+  const Steps steps(call);
+  std::vector<Cell> reg(size_t(nIn + nSteps));
+  for (int64_t e = 0; e < count; e++) {
+    int64_t index[kMaxDims], rest = e;
+    for (int d = ndim - 1; d >= 0; d--) index[d] = rest % shape[d], rest /= shape[d];
+    for (int i = 0; i < nIn; i++) std::memcpy(&reg[i], inTwin[i] + offsetOf(in[i], ndim, index), sizeOf(in[i].dtype));
+    for (int k = 0; k < nSteps; k++) {
+      Cell a[3];
+      const CType t = ctypeOf(steps.dtype(k));
+      for (int s = 0; s < arityOf(steps.fn(k)); s++) {
+        const int r = steps.source(k, s);
+        a[s] = converted(table, reg[r], type[size_t(r)], steps.fn(k) == kFn_where && s == 0 ? kBool : t);
+      }
+      table.fn[steps.fn(k)][t](&a[0], &a[1], &a[2], &reg[nIn + k], 1);
+    }
+    for (int j = 0; j < nOut; j++) {
+      const int r = steps.output(j);
+      const DType want = out[j].dtype, have = type[size_t(r)];
+      Cell v = reg[r];
+      if (want != have) {
+        v = converted(table, v, have, ctypeOf(want));
+        Cell w;
+        if (want == DType::f16) table.floatToHalf(&v, nullptr, nullptr, &w, 1), v = w;
+        if (want == DType::bf16) table.floatToBfloat(&v, nullptr, nullptr, &w, 1), v = w;
+      }
+      std::memcpy(outTwin[j] + offsetOf(out[j], ndim, index), &v, sizeOf(want));
+    }
+  }
+  for (int j = 0; j < nOut; j++)
+    for (int64_t e = 0; e < count; e++) {
+      int64_t index[kMaxDims], rest = e;
+      for (int d = ndim - 1; d >= 0; d--) index[d] = rest % shape[d], rest /= shape[d];
+      const int64_t o = offsetOf(out[j], ndim, index);
+      if (!sameCell(out[j].data + o, outTwin[j] + o, out[j].dtype)) {
+        std::printf("program %d: output %d (%s) differs at element %lld of %lld\n", number, j, nameOf(out[j].dtype), (long long)e, (long long)count);
+        return false;
+      }
+      std::memcpy(outTwin[j] + o, out[j].data + o, sizeOf(out[j].dtype));
+    }
+  for (size_t m = 0; m < memory.size(); m++)
+    if (memory[m].bytes != memory[m].before) {
+      std::printf("program %d: wrote outside the outputs\n", number);
+      return false;
+    }
+  return true;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int programs = argc > 1 ? std::atoi(argv[1]) : 2000;
+  const uint64_t seed = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1;
+  FlushDenormals flush;  // as the pool's threads do
+  int failed = 0;
+  for (int k = 0; k < programs && failed < 5; k++) {
+    state = (seed * 1000003 + uint64_t(k)) * 0x9E3779B97F4A7C15u;
+    failed += !one(k);
+  }
+  std::printf("%s, %d threads: %d programs, %d failed\n", nameOf(isa()), getThreads(), programs, failed);
+  return failed != 0;
+}
