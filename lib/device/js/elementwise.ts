@@ -145,6 +145,9 @@ const table = Object.values(definitions);
 /** Function name → fn. */
 export const functions: ReadonlyMap<string, number> = new Map(names.map((name, fn) => [name, fn]));
 const WHERE = functions.get("where")!;
+const COPY = functions.get("copy")!;
+/** Elements from which a call of the engine's own fill or copy pays. */
+const BULK = 32;
 
 function expression(d: Definition, ctype: number): string | undefined {
   return ctype <= F64 ? d.float : ctype === I64 ? d.long : ctype === BOOL ? d.bool : d.int;
@@ -236,6 +239,17 @@ function compile(inputs: number[], scalars: boolean[], steps: Step[], outputs: n
     operand(k);
     body.push(`v${k}[q${k}] = ${write(`x${registers[i]}`, types[registers[i]], dtype)};`);
   });
+  // Filling and copying without conversion go by the block.
+  let bulk = "";
+  if (steps.length === 1 && steps[0].fn === COPY && outputs.length === 1 && registers[0] === 1) {
+    const value = write("x1", types[1], outputs[0]);
+    if (scalars[0]) {
+      const x1 = body[0]; // computed from x0 alone
+      bulk = `if (s1 === 1 && n >= ${BULK}) { ${x1} v1.fill(${value}, q1, q1 + n); } else `;
+    } else if (inputs[0] === outputs[0] && types[1] === types[0]) {
+      bulk = `if (s0 === 1 && s1 === 1 && n >= ${BULK}) v1.set(v0.subarray(q0, q0 + n), q1); else `;
+    }
+  }
   const source = `"use strict";
 const { fround } = Math;
 const wrap = (x) => BigInt.asIntN(64, x);
@@ -244,7 +258,7 @@ return (rows, n, V, P, R, S) => {
   ${start.join("\n  ")}
   for (let r = 0; r < rows; r++) {
     ${perRow.join(" ")}
-    for (let i = 0; i < n; i++) {
+    ${bulk}for (let i = 0; i < n; i++) {
       ${body.join("\n      ")}
       ${stepElement.join(" ")}
     }

@@ -29,6 +29,19 @@ describe("the stream", () => {
     expect(bench.numbers(y)).toEqual([1, 1, 1]);
   });
 
+  it("fills and copies in bulk", () => {
+    const y = bench.empty("float16", [5, 40]);
+    const z = bench.empty("float16", [5, 40]);
+    const inner = { ...y, shape: [5, 36], strides: [40, 1], offset: 2 };
+    bench.run(
+      elementwise(device, "copy", "float32", y, { dtype: "float64", value: 0 }),
+      elementwise(device, "copy", "float32", inner, f(1 / 3)),
+      elementwise(device, "copy", "float32", z, y),
+    );
+    const row = [0, 0, ...new Array(36).fill(0x3555), 0, 0];
+    expect(bench.numbers(z)).toEqual([row, row, row, row, row].flat());
+  });
+
   it("frees, reuses and refuses freed buffers", () => {
     const a = bench.tensor("float64", [4096], new Array(4096).fill(1));
     const before = device.memory();
