@@ -10,7 +10,7 @@ export type { BackwardOptions } from "./graph/backward.js";
 export { type Compiled, compile } from "./graph/compile.js";
 export { detectAnomaly, enableGrad, isGradEnabled, noGrad } from "./graph/modes.js";
 export type { Program } from "./graph/program.js";
-// ---- operations
+export * from "./ops/activation.js";
 export * from "./ops/arrange.js";
 export { bfloat16, bool, byte, double, fill_, float, half, int, long, to, zero_ } from "./ops/convert.js";
 export * from "./ops/elementwise.js";
@@ -36,11 +36,35 @@ export {
   take,
   takeAlongDim,
 } from "./ops/indexing.js";
+export * from "./ops/loss.js";
 export { bmm, dot, linear, matmul, outer } from "./ops/matmul.js";
 export * from "./ops/movement.js";
+export * from "./ops/norm.js";
 export { cast, clone, copy_, type TensorLike } from "./ops/pointwise.js";
 export * from "./ops/random.js";
-export { mean, sum } from "./ops/reduce.js";
+export {
+  all,
+  amax,
+  amin,
+  any,
+  argmax,
+  argmin,
+  countNonzero,
+  type Dims,
+  max,
+  mean,
+  min,
+  prod,
+  type Selected,
+  sum,
+} from "./ops/reduce.js";
+export { cumprod, cumsum } from "./ops/scan.js";
+export * from "./ops/softmax.js";
+export * from "./ops/sort.js";
+export * from "./ops/statistics.js";
+export { variance as var } from "./ops/statistics.js";
+// ---- operations
+export { type IndexItem, type IndexPutOptions, index, indexPut, indexPut_, type SliceText } from "./ops/subscript.js";
 // ---- training
 export * as optim from "./optim/index.js";
 export { version } from "./package.js";
