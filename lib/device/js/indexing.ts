@@ -7,6 +7,7 @@ import {
   demandCounts,
   demandDType,
   demandShape,
+  doubles,
   F32,
   F64,
   I32,
@@ -14,6 +15,8 @@ import {
   ints,
   type Kernel,
   load,
+  loadRow,
+  mergeDims,
   store,
   type TypedArray,
   U8,
@@ -24,12 +27,20 @@ import {
 /** The index values in row-major order, counted from the start of a dimension of size n. */
 function readIndex(call: Call, index: View, n: number): Int32Array {
   const list = ints("index", index.numel);
-  for (const w = new Walk(index.dims, [index]); w.more; w.next()) {
-    const value = Number(index.data[w.at[0]]);
-    if (value < -n || value >= n) {
-      throw new IndexError(`${call.op}: index ${value} is out of range for a dimension of size ${n}`);
+  const { sizes, strides } = mergeDims(index, 0, index.ndim);
+  const length = sizes.pop() ?? 1;
+  const stride = strides.pop() ?? 0;
+  const values = doubles("index", length);
+  for (const w = new Walk(sizes, [{ offset: index.offset, strides }]); w.more; w.next()) {
+    loadRow(index.data, index.dtype, w.at[0], stride, length, values);
+    const start = w.index * length;
+    for (let i = 0; i < length; i++) {
+      const value = values[i];
+      if (value < -n || value >= n) {
+        throw new IndexError(`${call.op}: index ${value} is out of range for a dimension of size ${n}`);
+      }
+      list[start + i] = value < 0 ? value + n : value;
     }
-    list[w.index] = value < 0 ? value + n : value;
   }
   return list;
 }
@@ -90,6 +101,30 @@ function checkAlong(call: Call, x: View, index: View, other: View): void {
   }
 }
 
+/** Visits the elements of `other` with the element of x that the index names; the last dimension in a tight loop. */
+function eachElement(
+  x: View,
+  list: Int32Array,
+  other: View,
+  dim: number,
+  visit: (x: TypedArray, at: number, other: TypedArray, p: number) => void,
+): void {
+  const last = x.ndim - 1;
+  const n = other.shape[last];
+  const along = { offset: x.offset, strides: x.strides.map((s, d) => (d === dim ? 0 : s)) };
+  const xData = x.data;
+  const data = other.data;
+  for (const w = new Walk(other.shape.slice(0, last), [along, other]); w.more; w.next()) {
+    let [at, p] = w.at;
+    const start = w.index * n;
+    for (let i = 0; i < n; i++) {
+      visit(xData, at + list[start + i] * x.strides[dim], data, p);
+      at += along.strides[last];
+      p += other.strides[last];
+    }
+  }
+}
+
 const gather: Kernel = {
   check(call) {
     demandCounts(call, 1, 2, 1);
@@ -100,10 +135,9 @@ const gather: Kernel = {
     const [y] = call.out;
     const dim = call.attr[0];
     const list = readIndex(call, index, x.shape[dim]);
-    const along = { offset: x.offset, strides: x.strides.map((s, d) => (d === dim ? 0 : s)) };
-    for (const w = new Walk(y.dims, [y, along]); w.more; w.next()) {
-      y.data[w.at[0]] = x.data[w.at[1] + list[w.index] * x.strides[dim]];
-    }
+    eachElement(x, list, y, dim, (from, at, to, p) => {
+      to[p] = from[at];
+    });
   },
 };
 
@@ -117,13 +151,12 @@ const scatter: Kernel = {
     const [index, src] = call.in;
     const [x] = call.out;
     const [dim, mode] = call.attr;
+    if (index.numel === 0) return;
     const list = readIndex(call, index, x.shape[dim]);
-    const along = { offset: x.offset, strides: x.strides.map((s, d) => (d === dim ? 0 : s)) };
-    for (const w = new Walk(src.dims, [src, along]); w.more; w.next()) {
-      const at = w.at[1] + list[w.index] * x.strides[dim];
-      if (mode === 1) addAt(x.data, x.dtype, at, src.data, w.at[0]);
-      else x.data[at] = src.data[w.at[0]];
-    }
+    eachElement(x, list, src, dim, (to, at, from, p) => {
+      if (mode === 1) addAt(to, x.dtype, at, from, p);
+      else to[at] = from[p];
+    });
   },
 };
 
