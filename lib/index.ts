@@ -66,6 +66,7 @@ export { variance as var } from "./ops/statistics.js";
 // ---- operations
 export { type IndexItem, type IndexPutOptions, index, indexPut, indexPut_, type SliceText } from "./ops/subscript.js";
 // ---- training
+export * as nn from "./nn/index.js";
 export * as optim from "./optim/index.js";
 export { version } from "./package.js";
 export { emptyCache, getNumThreads, memory, setNumThreads, synchronize } from "./runtime.js";

@@ -58,9 +58,12 @@ async function main() {
   const write = (name, text) => writeFileSync(join(fresh, name), text);
   write("package.json", '{ "type": "commonjs" }\n');
   const names = Object.keys(createRequire(import.meta.url)(join(fresh, "index.js"))).sort();
+  // An exported name may be a reserved word (`var`), a local one may not.
+  const list = (line) => names.map((name, i) => `  ${line(name, `_${i}`)},\n`).join("");
   write(
     "index.mjs",
-    `import nablajs from "./index.js";\nexport const {\n${names.map((name) => `  ${name},\n`).join("")}} = nablajs;\n`,
+    `import nablajs from "./index.js";\nconst {\n${list((name, local) => `${name}: ${local}`)}} = nablajs;\n` +
+      `export {\n${list((name, local) => `${local} as ${name}`)}};\n`,
   );
   // `using` needs Symbol.dispose, which a user's own `lib` setting may not have.
   const types = '/// <reference lib="esnext.disposable" />\nexport * from "./types/index.js";\n';
