@@ -8,11 +8,27 @@ export * from "./errors.js";
 // ---- gradients and graphs
 export type { BackwardOptions } from "./graph/backward.js";
 export { type Compiled, compile } from "./graph/compile.js";
+export { type BackwardContext, type CustomFunction, customGrad, type ForwardContext } from "./graph/custom.js";
+export { type GradcheckOptions, gradcheck, gradgradcheck, type TensorFunction } from "./graph/gradcheck.js";
 export { detectAnomaly, enableGrad, isGradEnabled, noGrad } from "./graph/modes.js";
 export type { Program } from "./graph/program.js";
+export { type GradOptions, grad, hessian, jacobian, jvp, type Tree, valueAndGrad, vjp } from "./graph/transforms.js";
+// ---- training
+export * as nn from "./nn/index.js";
 export * from "./ops/activation.js";
 export * from "./ops/arrange.js";
+export { type AttentionOptions, scaledDotProductAttention } from "./ops/attention.js";
+export {
+  type ConvOptions,
+  type ConvTransposeOptions,
+  conv1d,
+  conv2d,
+  convTranspose1d,
+  convTranspose2d,
+  type Sizes,
+} from "./ops/conv.js";
 export { bfloat16, bool, byte, double, fill_, float, half, int, long, to, zero_ } from "./ops/convert.js";
+export * from "./ops/einsum.js";
 export * from "./ops/elementwise.js";
 export {
   bucketize,
@@ -41,6 +57,7 @@ export { bmm, dot, linear, matmul, outer } from "./ops/matmul.js";
 export * from "./ops/movement.js";
 export * from "./ops/norm.js";
 export { cast, clone, copy_, type TensorLike } from "./ops/pointwise.js";
+export * from "./ops/pool.js";
 export * from "./ops/random.js";
 export {
   all,
@@ -65,8 +82,6 @@ export * from "./ops/statistics.js";
 export { variance as var } from "./ops/statistics.js";
 // ---- operations
 export { type IndexItem, type IndexPutOptions, index, indexPut, indexPut_, type SliceText } from "./ops/subscript.js";
-// ---- training
-export * as nn from "./nn/index.js";
 export * as optim from "./optim/index.js";
 export { version } from "./package.js";
 export { emptyCache, getNumThreads, memory, setNumThreads, synchronize } from "./runtime.js";
