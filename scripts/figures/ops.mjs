@@ -2,14 +2,13 @@
 // Needs a Python with PyTorch: PYTHON=/usr/bin/python3 node scripts/figures/ops.mjs
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { build } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, "../..");
-const folder = mkdtempSync(join(tmpdir(), "nabla-figures-"));
+const folder = mkdtempSync(join(root, "node_modules/.figures-"));
 try {
   const bundle = join(folder, "cases.mjs");
   await build({
@@ -20,8 +19,7 @@ try {
     bundle: true,
     platform: "node",
     format: "esm",
-    banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
-    external: ["bindings"],
+    packages: "external",
     outfile: bundle,
     logLevel: "warning",
   });

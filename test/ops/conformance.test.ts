@@ -1,0 +1,129 @@
+// Every row on every device: values and gradients against PyTorch's, gradients against differences, in-place twins
+// against the functions.
+import { readFileSync } from "node:fs";
+import { beforeAll, describe, expect, test } from "vitest";
+import {
+  devices,
+  gradcheck,
+  gradgradcheck,
+  setDefaultDevice,
+  type Tensor,
+  type TypedArray,
+  tensor,
+} from "../../lib/index.js";
+import { type Case, describe as describeCase, titleOf, weights } from "./case.js";
+import { cases } from "./cases.js";
+import { type Float, inputsOf, targets } from "./devices.js";
+
+interface Figure {
+  readonly digest: string;
+  readonly outputs: readonly { shape: number[]; dtype: string; values: (number | string)[] }[];
+  readonly grads: Readonly<Record<string, (number | string)[]>>;
+}
+const figures: Record<string, Figure> = JSON.parse(
+  readFileSync(new URL("../figures/ops.json", import.meta.url), "utf8"),
+);
+
+const numbers = (x: TypedArray): number[] => Array.from(x as Iterable<number | bigint>, Number);
+const listed = (out: Tensor | readonly Tensor[]): readonly Tensor[] => (Array.isArray(out) ? out : [out as Tensor]);
+
+/** Allowed errors, relative to the largest value. */
+const tolerances: Record<Float, number> = { float32: 1e-5, float64: 1e-12 };
+const toleranceOf = (c: Case, dtype: string): number =>
+  dtype === "float64" ? tolerances.float64 : (c.tolerance ?? tolerances.float32);
+
+/** NaN and infinities must be the same, and with `signs` so must the sign of zero. */
+function compare(
+  found: readonly number[],
+  wanted: readonly (number | string)[],
+  tolerance: number,
+  what: string,
+  signs = false,
+): void {
+  const values = wanted.map((x) => (x === "-0" ? -0 : Number(x)));
+  const scale = values.reduce((m, x) => (Number.isFinite(x) ? Math.max(m, Math.abs(x)) : m), 1);
+  const wrong = values.findIndex((value, k) => {
+    if (Object.is(found[k], value)) return false;
+    if (signs && value === 0 && found[k] === 0) return true;
+    return !(Math.abs(found[k] - value) <= tolerance * scale);
+  });
+  if (found.length !== values.length || wrong >= 0) {
+    expect.fail(`${what}${wrong < 0 ? "" : `, element ${wrong}`}: ${found} instead of ${values}`);
+  }
+}
+
+function checkForward(c: Case, device: string, float: Float): void {
+  const outs = listed(c.run(inputsOf(c, device, float)));
+  const { outputs } = figures[titleOf(c)];
+  expect(outs.length).toBe(outputs.length);
+  outs.forEach((y, k) => {
+    const figure = outputs[k];
+    expect(y.shape).toEqual(figure.shape);
+    expect(y.dtype).toBe(figure.dtype === "float64" ? float : figure.dtype);
+    expect(y.device).toBe(device);
+    compare(numbers(y.dataSync()), figure.values, toleranceOf(c, y.dtype), `result ${k}`, c.note === "special values");
+  });
+}
+
+/** Gradients of Σ weight·output over all outputs. */
+function gradientsOf(c: Case, inputs: readonly Tensor[], out: Tensor | readonly Tensor[]): (number[] | null)[] {
+  const terms = listed(out)
+    .filter((y) => y.requiresGrad)
+    .map((y) => y.mul(tensor(weights(y.numel), { shape: y.shape, dtype: y.dtype, device: y.device })).sum());
+  if (terms.length === 0) return c.inputs.map(() => null);
+  terms.reduce((a, b) => a.add(b)).backward();
+  return inputs.map((x, k) => (c.inputs[k].grad ? numbers((x.grad ?? x.mul(0)).dataSync()) : null));
+}
+
+function checkGradient(c: Case, device: string, float: Float): void {
+  const inputs = inputsOf(c, device, float, true);
+  const found = gradientsOf(c, inputs, c.run(inputs));
+  for (const [k, wanted] of Object.entries(figures[titleOf(c)].grads)) {
+    const own = found[Number(k)] ?? wanted.map(() => 0);
+    compare(own, wanted, 10 * toleranceOf(c, float), `gradient of input ${k}`);
+  }
+}
+
+function checkInPlace(c: Case, inPlace: NonNullable<Case["inPlace"]>, device: string): void {
+  const { outputs, grads } = figures[titleOf(c)];
+  const given = inputsOf(c, device, "float64");
+  const copy = given[0].clone();
+  const result = inPlace([copy, ...given.slice(1)]);
+  expect(result).toBe(copy);
+  compare(numbers(copy.dataSync()), outputs[0].values, tolerances.float64, "result in place");
+  if (c.noGrad || !c.inputs[0].grad) return;
+  const inputs = inputsOf(c, device, "float64", true);
+  const found = gradientsOf(c, inputs, inPlace([inputs[0].clone(), ...inputs.slice(1)]));
+  if (!c.ownGrad) compare(found[0] as number[], grads[0], 10 * tolerances.float64, "gradient in place");
+}
+
+describe.each(targets)("device $name", ({ name: device, missing }) => {
+  if (missing) {
+    test.skip(`${missing}: ${cases.length} rows are not run on it`, () => {});
+    return;
+  }
+  beforeAll(() => setDefaultDevice(device));
+
+  describe.each(cases.map((c) => ({ title: titleOf(c), row: c })))("$title", ({ title, row }) => {
+    test("figures are those of this row", () => {
+      expect(figures[title], "run node scripts/figures/ops.mjs").toBeDefined();
+      expect(figures[title].digest, "run node scripts/figures/ops.mjs").toBe(describeCase(row).digest);
+    });
+    test.each(["float32", "float64"] as const)("%s values", (float) => checkForward(row, device, float));
+    if (row.inPlace) test("in place", () => checkInPlace(row, row.inPlace!, device));
+    if (row.noGrad) return;
+    if (!row.ownGrad)
+      test.each(["float32", "float64"] as const)("%s gradients", (float) => checkGradient(row, device, float));
+    if (row.inputs.some((x) => x.grad && x.values("").length > 0)) {
+      if (!row.noFirst)
+        test("gradcheck", () =>
+          expect(gradcheck((...xs) => row.run(xs), inputsOf(row, device, "float64", true))).toBe(true));
+      if (!row.noSecond) {
+        test("second order", () =>
+          expect(gradgradcheck((...xs) => row.run(xs), inputsOf(row, device, "float64", true))).toBe(true));
+      }
+    }
+  });
+});
+
+test("at least the JS device was tested", () => expect(devices()).toContain("js"));
