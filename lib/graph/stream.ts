@@ -5,7 +5,7 @@ import process from "node:process";
 import v8 from "node:v8";
 import vm from "node:vm";
 import type { Device } from "../device/device.js";
-import { MemoryError } from "../errors.js";
+import { MemoryError, ValueError } from "../errors.js";
 import { Storage } from "../tensor/storage.js";
 import { encode, encodedLength, type Operand, type Resolver, writeNumber } from "./encode.js";
 
@@ -199,12 +199,21 @@ const size = (bytes: number): string =>
   bytes >= 2 ** 30 ? `${(bytes / 2 ** 30).toFixed(1)} GiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
 let limit = 0;
-/** Bytes that the buffers of this process may take: nine tenths of what the machine or the container has. */
+/**
+ * Bytes that the buffers of this process may take: NABLA_MEMORY_LIMIT (bytes, or with a unit, "2GiB"), else nine tenths
+ * of what the machine or the container has.
+ */
 export function memoryLimit(): number {
   if (limit === 0) {
     const constrained = process.constrainedMemory?.() ?? 0;
     const total = os.totalmem();
     limit = 0.9 * (constrained > 0 && constrained < total ? constrained : total);
+    const asked = process.env.NABLA_MEMORY_LIMIT;
+    if (asked) {
+      const match = /^(\d+(?:\.\d+)?)\s*(?:([KMGT])i?B)?$/i.exec(asked);
+      if (!match) throw new ValueError(`NABLA_MEMORY_LIMIT: "${asked}" is not a size; write bytes, or "512MiB", "2GiB"`);
+      limit = Number(match[1]) * 1024 ** (" KMGT".indexOf((match[2] ?? " ").toUpperCase()));
+    }
   }
   return limit;
 }

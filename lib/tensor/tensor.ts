@@ -200,12 +200,13 @@ export class Tensor implements View {
 
   /** The value of a tensor of one element, as a number (0 or 1 for bool). */
   item(): number {
+    this.use("item");
     if (this.numel !== 1) {
       throw new ShapeError(
         `item: a tensor of shape ${show(this.shape)} has ${this.numel} elements, not one; use toArray() or dataSync()`,
       );
     }
-    return Number(nest(late.readBack(this.use("item")), this.dtype, []));
+    return Number(nest(late.readBack(this), this.dtype, []));
   }
 
   /** The values as nested arrays of numbers (booleans for bool). */

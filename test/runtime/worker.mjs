@@ -1,6 +1,6 @@
 // Trains a small model in a worker and posts its final weights.
 import { parentPort, workerData } from "node:worker_threads";
-import { compile, manualSeed, memory, mseLoss, nn, optim, setDefaultDevice, tensor } from "nablajs";
+import { compile, manualSeed, mseLoss, nn, optim, setDefaultDevice, tensor } from "nablajs";
 
 setDefaultDevice(workerData.device);
 manualSeed(workerData.seed);
@@ -27,5 +27,4 @@ await loss.data();
 parentPort.postMessage({
   loss: loss.item(),
   weights: [...model.parameters()].map((p) => p.toArray()),
-  inUse: memory().inUse,
 });
