@@ -23,7 +23,10 @@ namespace {
 constexpr int64_t kSliceBytes = 2048;       // of a row of a in a slice of K
 constexpr int64_t kGroupBytes = 128 << 10;  // of a while the panels pass by: a part of the L2 cache
 constexpr int64_t kPanelsBytes = 2 << 20;   // of packed b that is kept for the next group
-constexpr int64_t kCombineBytes = 8 << 10;  // of a result vector while the rows of b pass by
+constexpr int64_t kNearBytes = 16 << 10;    // a part of the L1 cache
+constexpr int64_t kStreamWidth = 1024;      // columns of the result while the rows of b pass by
+constexpr int64_t kStreamRows = 4;          // rows of a for which that beats tiles …
+constexpr int64_t kStreamBytes = 8 << 20;   // … when b is likely to come from memory
 constexpr double kParallelWork = 0.25e6;    // below this many floating-point operations threads cost more than they give
 constexpr double kTaskWork = 1e6;           // a task worth handing out when there are more tasks than threads
 
@@ -69,8 +72,16 @@ thread_local Workspace workspace;
 int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t rounded(int64_t n) { return (n + 63) & ~int64_t(63); }
 
-// Where part i of `parts` begins when n things are shared out evenly.
-int64_t part(int64_t i, int64_t parts, int64_t n) { return i * n / parts; }
+// n things shared out evenly in `parts` parts.
+struct Shares {
+  int64_t base = 0, extra = 0;  // the first `extra` parts have one more
+  Shares() = default;
+  Shares(int64_t n, int64_t parts) : base(n), extra(0) {
+    if (parts > 1) base = n / parts, extra = n % parts;
+  }
+  int64_t begin(int64_t i) const { return i * base + std::min(i, extra); }
+  int64_t end(int64_t i) const { return begin(i + 1); }
+};
 
 // n elements of the source, `stride` apart, in the compute type.
 template <typename S, typename T>
@@ -139,8 +150,8 @@ class Multiply {
     if (p.K == 0) return clear();
     const double work = 2.0 * double(p.batch) * double(p.M) * double(p.N) * double(p.K);
     const int threads = work < kParallelWork ? 1 : getThreads();
-    if (!kWiden && p.M == 1 && (p.b.col == 1 || p.b.row == 1)) {
-      planVector(work, threads);
+    if (!kWiden && preferStreams()) {
+      planStreams(work, threads);
     } else if (!kWiden && p.a.col == 1 && p.b.row == 1 && preferDot()) {
       planDot(work, threads);
     } else {
@@ -171,12 +182,15 @@ class Multiply {
   void (Multiply::*piece)(int64_t batch, int64_t index, char* memory) const = nullptr;
   int64_t rowParts = 1, colParts = 1;  // pieces of one product
   int64_t workBytes = 64;
+  int64_t slices = 1;  // of K
   // Tiles only.
-  int64_t blocks = 0, panels = 0, vectors = 0;  // row blocks and panels of c; vectors in a row of c
-  int64_t slice = 0, slices = 0;                // of K
-  int64_t group = 0;                            // row blocks that go through the panels together
-  int64_t panelSize = 0;                        // elements of a packed panel
-  bool viaBuffer = false;                       // c is formed in a buffer: it is not of type T or not contiguous along N
+  int64_t blocks = 0, panels = 0;  // row blocks and panels of c
+  Shares rowsOf, vectorsOf;        // … and how high and wide they are
+  int64_t slice = 0;               // of K, the longest
+  int64_t group = 0;               // row blocks that go through the panels together
+  int64_t panelSize = 0;           // elements of a packed panel
+  bool aInPlace = false, bInPlace = false;  // tiles read them where they lie
+  bool viaBuffer = false;          // c is formed in a buffer: it is not of type T or not contiguous along N
   int64_t bBytes = 0, aBytes = 0, stageBytes = 0;
 
   const S* a(int64_t batch) const { return static_cast<const S*>(p.a.data) + batch * p.a.batch; }
@@ -200,41 +214,46 @@ class Multiply {
     return ceilDiv(int64_t(pieces), p.batch);
   }
 
-  // ---- One row: sums of rows of b, or dot products with its columns; both read b once, in long streams. ----
+  // ---- Very few rows: sums of rows of b, or dot products with its columns; b is read once, in long streams. ----
 
-  void planVector(double work, int threads) {
-    const int64_t most = ceilDiv(p.N, 16 * simd.lanes);
-    colParts = std::min(most, wantedPieces(work, threads));
-    workBytes = rounded(p.K * kSize) + rounded(p.N * kSize);
-    piece = &Multiply::vectorPiece;
+  bool preferStreams() const {
+    if (p.b.col == 1) return p.M <= kStreamRows && (p.M == 1 || p.N * p.K * kSize >= kStreamBytes);
+    return p.M == 1 && p.b.row == 1;
   }
 
-  void vectorPiece(int64_t batch, int64_t index, char* memory) const {
+  void planStreams(double work, int threads) {
+    colParts = std::min(ceilDiv(p.N, 16 * simd.lanes), wantedPieces(work, threads));
+    workBytes = p.M * (rounded(p.K * kSize) + kStreamWidth * kSize);
+    piece = &Multiply::streamsPiece;
+  }
+
+  void streamsPiece(int64_t batch, int64_t index, char* memory) const {
     if constexpr (!kWiden) {
       const T* x = a(batch);
+      int64_t xRow = p.a.row;
       if (p.a.col != 1) {
-        T* copy = reinterpret_cast<T*>(memory);
-        widen(p.K, x, p.a.col, copy);
+        T* const copy = reinterpret_cast<T*>(memory);
+        xRow = rounded(p.K * kSize) / kSize;
+        for (int64_t i = 0; i < p.M; i++) widen(p.K, x + i * p.a.row, p.a.col, copy + i * xRow);
         x = copy;
       }
       // Borders on whole cache lines keep two threads from writing to one.
-      const int64_t lines = ceilDiv(p.N, 16);
-      const int64_t j0 = part(index, colParts, lines) * 16;
-      const int64_t j1 = std::min(p.N, part(index + 1, colParts, lines) * 16);
-      T* y = c(batch) + j0 * p.c.col;
+      const Shares lines(ceilDiv(p.N, 16), colParts);
+      const int64_t j0 = lines.begin(index) * 16, j1 = std::min(p.N, lines.end(index) * 16);
+      T* const y = c(batch);
       if (p.b.col != 1) {
-        simd.dot(1, j1 - j0, p.K, x, 0, b(batch) + j0 * p.b.col, p.b.col, y, 0, p.c.col, p.accumulate);
+        simd.dot(1, j1 - j0, p.K, x, 0, b(batch) + j0 * p.b.col, p.b.col, y + j0 * p.c.col, 0, p.c.col, p.accumulate);
         return;
       }
-      T* sums = reinterpret_cast<T*>(memory + rounded(p.K * kSize));
-      const int64_t width = kCombineBytes / kSize;
-      for (int64_t j = j0; j < j1; j += width, y += width * p.c.col) {
-        const int64_t n = std::min(width, j1 - j);
-        if (p.c.col == 1) {
-          simd.combine(n, p.K, x, b(batch) + j, p.b.row, y, p.accumulate);
-        } else {
-          simd.combine(n, p.K, x, b(batch) + j, p.b.row, sums, false);
-          narrow(n, sums, y, p.c.col, p.accumulate);
+      T* const sums = reinterpret_cast<T*>(memory + p.M * rounded(p.K * kSize));
+      for (int64_t j = j0; j < j1; j += kStreamWidth) {
+        const int64_t n = std::min(kStreamWidth, j1 - j);
+        for (int64_t k = 0; k < p.K; k += kSliceBytes / kSize) {
+          simd.combine(p.M, n, std::min(kSliceBytes / kSize, p.K - k), x + k, xRow, b(batch) + k * p.b.row + j, p.b.row,
+                       sums, kStreamWidth);
+          for (int64_t i = 0; i < p.M; i++) {
+            narrow(n, sums + i * kStreamWidth, y + i * p.c.row + j * p.c.col, p.c.col, p.accumulate || k > 0);
+          }
         }
       }
     }
@@ -242,14 +261,16 @@ class Multiply {
 
   // ---- Few rows times a transposed matrix: dot products, which need no packing, are cheaper than transposing b. ----
 
+  // Measured: what decides is the cost of adding up the lanes of K/lanes steps against that of M uses of a packed b.
   bool preferDot() const {
-    const int64_t steps = p.K / simd.lanes;
-    return steps >= 4 && (p.M <= std::min<int64_t>(2 * steps, 128) || (p.N < simd.lanes && steps >= 8));
+    return p.K >= 4 * simd.lanes &&
+           (170 * p.M <= std::min<int64_t>(p.K, 1200) * simd.lanes || (p.N < simd.lanes && p.K >= 8 * simd.lanes));
   }
 
   void planDot(double work, int threads) {
     const int64_t want = wantedPieces(work, threads);
-    rowParts = ceilDiv(p.M * p.K * kSize, 2 * kGroupBytes);  // rows of a stay in the L2 cache
+    slices = ceilDiv(p.K * kSize, 2 * kSliceBytes);
+    rowParts = ceilDiv(p.M * ceilDiv(p.K, slices) * kSize, 2 * kGroupBytes);  // rows of a stay in the L2 cache
     colParts = std::min(ceilDiv(p.N, 16), ceilDiv(want, rowParts));
     rowParts = std::min(p.M, std::max(rowParts, ceilDiv(want, colParts)));
     piece = &Multiply::dotPiece;
@@ -257,30 +278,44 @@ class Multiply {
 
   void dotPiece(int64_t batch, int64_t index, char*) const {
     if constexpr (!kWiden) {
-      const int64_t r = index / colParts, q = index % colParts, lines = ceilDiv(p.N, 16);
-      const int64_t i0 = part(r, rowParts, p.M), i1 = part(r + 1, rowParts, p.M);
-      const int64_t j0 = part(q, colParts, lines) * 16, j1 = std::min(p.N, part(q + 1, colParts, lines) * 16);
-      simd.dot(i1 - i0, j1 - j0, p.K, a(batch) + i0 * p.a.row, p.a.row, b(batch) + j0 * p.b.col, p.b.col,
-               c(batch) + i0 * p.c.row + j0 * p.c.col, p.c.row, p.c.col, p.accumulate);
+      const int64_t r = index / colParts, q = index % colParts;
+      const Shares rows(p.M, rowParts), lines(ceilDiv(p.N, 16), colParts), depth(p.K, slices);
+      const int64_t i0 = rows.begin(r), i1 = rows.end(r);
+      const int64_t j0 = lines.begin(q) * 16, j1 = std::min(p.N, lines.end(q) * 16);
+      const T* const x = a(batch) + i0 * p.a.row;
+      const T* const y = b(batch) + j0 * p.b.col;
+      for (int64_t s = 0; s < slices; s++) {
+        const int64_t k0 = depth.begin(s);
+        simd.dot(i1 - i0, j1 - j0, depth.end(s) - k0, x + k0, p.a.row, y + k0, p.b.col,
+                 c(batch) + i0 * p.c.row + j0 * p.c.col, p.c.row, p.c.col, p.accumulate || s > 0);
+      }
     }
   }
 
   // ---- Everything else: tiles. ----
 
-  int64_t firstRow(int64_t block) const { return part(block, blocks, p.M); }
-  int64_t firstColumn(int64_t panel) const { return std::min(p.N, part(panel, panels, vectors) * simd.lanes); }
+  int64_t firstRow(int64_t block) const { return rowsOf.begin(block); }
+  int64_t firstColumn(int64_t panel) const { return std::min(p.N, vectorsOf.begin(panel) * simd.lanes); }
 
   void planTiles(double work, int threads) {
     piece = &Multiply::tilesPiece;
-    vectors = ceilDiv(p.N, simd.lanes);
+    const int64_t vectors = ceilDiv(p.N, simd.lanes);
     panels = ceilDiv(vectors, simd.vectors);
     const int64_t widest = ceilDiv(vectors, panels);
     const int64_t tileRows = simd.rows[widest];
     blocks = ceilDiv(p.M, tileRows);
+    rowsOf = Shares(p.M, blocks);
+    vectorsOf = Shares(vectors, panels);
     slices = ceilDiv(p.K, kSliceBytes / kSize);
     slice = ceilDiv(p.K, slices);
     panelSize = slice * widest * simd.lanes;
     viaBuffer = kWiden || p.c.col != 1;
+    // Small operands are read fast enough anywhere in the L1 cache (b as whole vectors, and aligned ones).
+    const int64_t aSpan = std::abs(p.a.row) * (p.M - 1) + std::abs(p.a.col) * (p.K - 1) + 1;
+    const int64_t bRowBytes = p.b.row * kSize;
+    aInPlace = !kWiden && (p.a.col == 1 || aSpan * kSize <= kNearBytes);
+    bInPlace = !kWiden && p.b.col == 1 && p.N % simd.lanes == 0 && std::abs(bRowBytes) * p.K <= 2 * kNearBytes &&
+               (reinterpret_cast<uintptr_t>(p.b.data) | static_cast<uintptr_t>(bRowBytes)) % 64 == 0;
 
     // Splitting rows packs b once more for every part, splitting columns a: weigh that against idle threads.
     const int64_t want = wantedPieces(work, threads);
@@ -307,7 +342,7 @@ class Multiply {
     const int64_t taskPanels = ceilDiv(panels, colParts), taskRows = std::min(p.M, taskBlocks * tileRows);
 
     bBytes = rounded(panelSize * kSize * (single ? 1 : taskPanels));
-    aBytes = p.a.col == 1 && !kWiden ? 0 : rounded(group * tileRows * (slice + 16) * kSize);
+    aBytes = aInPlace ? 0 : rounded(group * tileRows * (slice + 16) * kSize);
     stageBytes = !kWiden ? 0 : std::max(aBytes, rounded(widest * simd.lanes * (slice + 16) * kSize));
     workBytes = bBytes + aBytes + stageBytes;
     if (viaBuffer) workBytes += taskRows * rounded(taskPanels * widest * simd.lanes * kSize);
@@ -339,7 +374,7 @@ class Multiply {
     } else {
       from = src;
     }
-    if (col == 1) return {from, row, 1, 0};
+    if (col == 1 || aInPlace) return {from, row, col, 0};
     // A few elements of every block at a time, so that lines of a are read while they are in the cache.
     const int64_t first = firstRow(block0);
     for (int64_t k0 = 0; k0 < k; k0 += 16) {
@@ -376,21 +411,23 @@ class Multiply {
     char* const stage = packedA + aBytes;
     T* const buffer = reinterpret_cast<T*>(stage + stageBytes);
     const int64_t r = index / colParts, q = index % colParts;
-    const int64_t block0 = part(r, rowParts, blocks), block1 = part(r + 1, rowParts, blocks);
-    const int64_t panel0 = part(q, colParts, panels), panel1 = part(q + 1, colParts, panels);
+    const Shares blocksOf(blocks, rowParts), panelsOf(panels, colParts), depthOf(p.K, slices);
+    const int64_t block0 = blocksOf.begin(r), block1 = blocksOf.end(r);
+    const int64_t panel0 = panelsOf.begin(q), panel1 = panelsOf.end(q);
     const int64_t rows0 = firstRow(block0), rows1 = firstRow(block1);
     const int64_t cols0 = firstColumn(panel0), cols1 = firstColumn(panel1);
     if (rows0 == rows1 || cols0 == cols1) return;
     const int64_t groups = ceilDiv(block1 - block0, group);
+    const Shares groupsOf(block1 - block0, groups);
     const int64_t pitch = rounded((cols1 - cols0) * kSize) / kSize;  // of the buffer
 
     Tile<T> t;
     for (int64_t s = 0; s < slices; s++) {
-      const int64_t k0 = part(s, slices, p.K);
-      t.k = part(s + 1, slices, p.K) - k0;
+      const int64_t k0 = depthOf.begin(s);
+      t.k = depthOf.end(s) - k0;
       t.accumulate = s > 0 || (p.accumulate && !viaBuffer);
       for (int64_t g = 0; g < groups; g++) {
-        const int64_t g0 = block0 + part(g, groups, block1 - block0), g1 = block0 + part(g + 1, groups, block1 - block0);
+        const int64_t g0 = block0 + groupsOf.begin(g), g1 = block0 + groupsOf.end(g);
         const int64_t top = firstRow(g0);
         const Rows rows = packA(a(batch) + top * p.a.row + k0 * p.a.col, g0, g1, t.k, packedA, stage);
         for (int64_t panel = panel0; panel < panel1; panel++) {
@@ -401,13 +438,13 @@ class Multiply {
           bool packing = false;  // by the first tile
           t.b = packed;
           t.bRow = width * kSize;
-          if (g == 0) {
+          if (g == 0 || bInPlace) {
             if (kWiden || p.b.col != 1) {
               packB(src, t.k, n, width, packed, stage);
             } else if constexpr (!kWiden) {
               t.b = src;
               t.bRow = p.b.row * kSize;
-              packing = true;
+              packing = !bInPlace;
               t.pack = packed;
               t.packRow = block1 - block0 == 1 ? 0 : width;
             }
@@ -470,8 +507,10 @@ void gemm(Product p) {
   if (p.M == 1) p.a.row = p.c.row = 1;
   if (p.N == 1) p.b.col = p.c.col = 1;
   if (p.K == 1) p.a.col = p.b.row = 1;
-  // c contiguous along N is what tiles write; a single column is better a row.
-  if (p.M > 1 && (p.N == 1 || (p.c.col != 1 && p.c.row == 1))) swapOperands(p);
+  // c contiguous along N is what tiles write; a single column is better a row; and a few columns are better rows when
+  // that brings full vectors of a (transposed: contiguous along M), though c then goes through a buffer.
+  const bool fewColumns = p.N <= 16 && p.M >= 64 && p.K >= 32 && p.a.row == 1 && p.a.col != 1;
+  if (p.M > 1 && (p.N == 1 || (p.c.col != 1 && p.c.row == 1) || fewColumns)) swapOperands(p);
   withFloat(p.type, [&](auto tag) { Multiply<typename decltype(tag)::type>(p).run(); });
 }
 

@@ -38,8 +38,9 @@ struct MatmulKernels {
   // c[rows, cols] = or += a[rows, k] · b[cols, k]ᵀ, both contiguous along k; any rows and cols.
   void (*dot)(int64_t rows, int64_t cols, int64_t k, const T* a, int64_t aRow, const T* b, int64_t bCol, T* c,
               int64_t cRow, int64_t cCol, bool accumulate);
-  // c[n] = or += a[k] · b[k, n]; all contiguous along n, a along k.
-  void (*combine)(int64_t n, int64_t k, const T* a, const T* b, int64_t bRow, T* c, bool accumulate);
+  // c[rows, n] = a[rows, k] · b[k, n], a few rows; contiguous along n, a along k.
+  void (*combine)(int64_t rows, int64_t n, int64_t k, const T* a, int64_t aRow, const T* b, int64_t bRow, T* c,
+                  int64_t cRow);
   // dst[i * dstRow + j] = src[j * srcCol + i], i < rows, j < cols.
   void (*transpose)(int64_t rows, int64_t cols, const T* src, int64_t srcCol, T* dst, int64_t dstRow);
 };

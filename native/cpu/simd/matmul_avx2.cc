@@ -10,7 +10,7 @@ struct F32 : Transpose8x8 {
   using T = float;
   using V = __m256;
   using M = __m256i;
-  static constexpr int kLanes = 8, kVectors = 3, kRows[] = {12, 6, 4}, kDotRows = 2, kDotCols = 4, kCombine = 8;
+  static constexpr int kLanes = 8, kVectors = 3, kRows[] = {12, 6, 4}, kDotRows = 3, kDotCols = 3, kCombine = 8;
   static INLINE V zero() { return _mm256_setzero_ps(); }
   static INLINE V set1(T x) { return _mm256_set1_ps(x); }
   static INLINE V load(const T* p) { return _mm256_loadu_ps(p); }
@@ -27,7 +27,7 @@ struct F64 : Transpose4x4 {
   using T = double;
   using V = __m256d;
   using M = __m256i;
-  static constexpr int kLanes = 4, kVectors = 3, kRows[] = {12, 6, 4}, kDotRows = 2, kDotCols = 4, kCombine = 8;
+  static constexpr int kLanes = 4, kVectors = 3, kRows[] = {12, 6, 4}, kDotRows = 3, kDotCols = 3, kCombine = 8;
   static INLINE V zero() { return _mm256_setzero_pd(); }
   static INLINE V set1(T x) { return _mm256_set1_pd(x); }
   static INLINE V load(const T* p) { return _mm256_loadu_pd(p); }

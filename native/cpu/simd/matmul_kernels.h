@@ -123,22 +123,39 @@ void dotTile(int64_t k, const typename S::T* a, int64_t aRow, const typename S::
 }
 
 template <class S>
+struct DotTiles {
+  using T = typename S::T;
+  using Fn = void (*)(int64_t, const T*, int64_t, const T*, int64_t, T*, int64_t, int64_t, bool);
+  Fn fn[S::kDotRows][S::kDotCols] = {};
+  template <int R, int N>
+  constexpr void fill() {
+    fn[R - 1][N - 1] = dotTile<S, R, N>;
+    if constexpr (N > 1) fill<R, N - 1>();
+    else if constexpr (R > 1) fill<R - 1, S::kDotCols>();
+  }
+  constexpr DotTiles() { fill<S::kDotRows, S::kDotCols>(); }
+};
+template <class S>
+constexpr DotTiles<S> kDotTiles{};
+
+template <class S>
 void dot(int64_t rows, int64_t cols, int64_t k, const typename S::T* a, int64_t aRow, const typename S::T* b,
          int64_t bCol, typename S::T* c, int64_t cRow, int64_t cCol, bool accumulate) {
-  constexpr int R = S::kDotRows, N = S::kDotCols;
-  for (int64_t j = 0; j < cols;) {
-    const bool wide = cols - j >= N;
-    int64_t i = 0;
-    for (; i + R <= rows; i += R) {
-      if (wide) dotTile<S, R, N>(k, a + i * aRow, aRow, b, bCol, c + i * cRow + j * cCol, cRow, cCol, accumulate);
-      else dotTile<S, R, 1>(k, a + i * aRow, aRow, b, bCol, c + i * cRow + j * cCol, cRow, cCol, accumulate);
+  // Evenly high and wide tiles, rather than full ones and a thin rest.
+  const int64_t down = (rows + S::kDotRows - 1) / S::kDotRows, across = (cols + S::kDotCols - 1) / S::kDotCols;
+  const int64_t height = rows / down, higher = rows % down, width = cols / across, wider = cols % across;
+  for (int64_t j = 0; j < across; j++) {
+    const int64_t w = width + (j < wider);
+    const typename S::T* x = a;
+    typename S::T* y = c;
+    for (int64_t i = 0; i < down; i++) {
+      const int64_t h = height + (i < higher);
+      kDotTiles<S>.fn[h - 1][w - 1](k, x, aRow, b, bCol, y, cRow, cCol, accumulate);
+      x += h * aRow;
+      y += h * cRow;
     }
-    for (; i < rows; i++) {
-      if (wide) dotTile<S, 1, N>(k, a + i * aRow, aRow, b, bCol, c + i * cRow + j * cCol, cRow, cCol, accumulate);
-      else dotTile<S, 1, 1>(k, a + i * aRow, aRow, b, bCol, c + i * cRow + j * cCol, cRow, cCol, accumulate);
-    }
-    j += wide ? N : 1;
-    b += (wide ? N : 1) * bCol;
+    b += w * bCol;
+    c += w * cCol;
   }
 }
 
@@ -164,12 +181,16 @@ void combineRows(int64_t n, const typename S::T* a, const typename S::T* b, int6
 }
 
 template <class S>
-void combine(int64_t n, int64_t k, const typename S::T* a, const typename S::T* b, int64_t bRow, typename S::T* c,
-             bool accumulate) {
+void combine(int64_t rows, int64_t n, int64_t k, const typename S::T* a, int64_t aRow, const typename S::T* b,
+             int64_t bRow, typename S::T* c, int64_t cRow) {
   constexpr int R = S::kCombine;
   int64_t p = 0;
-  for (; p + R <= k; p += R) combineRows<S, R>(n, a + p, b + p * bRow, bRow, c, accumulate || p > 0);
-  for (; p < k; p++) combineRows<S, 1>(n, a + p, b + p * bRow, bRow, c, accumulate || p > 0);
+  for (; p + R <= k; p += R, b += R * bRow) {
+    for (int64_t i = 0; i < rows; i++) combineRows<S, R>(n, a + i * aRow + p, b, bRow, c + i * cRow, p > 0);
+  }
+  for (; p < k; p++, b += bRow) {
+    for (int64_t i = 0; i < rows; i++) combineRows<S, 1>(n, a + i * aRow + p, b, bRow, c + i * cRow, p > 0);
+  }
 }
 
 template <class S>
