@@ -1,0 +1,141 @@
+// Builds the C++ tests of test/native with the kernels, under the address and undefined-behaviour sanitizers and under
+// the thread sanitizer, and runs each on every instruction set of this machine: `node scripts/sanitize.mjs [test…]`.
+import { spawn } from "node:child_process";
+import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { basename, join } from "node:path";
+import { readJson, root, say } from "./lib.mjs";
+
+const out = join(root, "build", "sanitize");
+const compiler = process.env.CXX ?? "c++";
+const arch = process.arch;
+/** One test on one instruction set may take this long. */
+const timeLimit = 120_000;
+
+const modes = {
+  address: ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+  thread: ["-fsanitize=thread"],
+};
+const manifest = readJson(join(root, "native/sources.json"));
+const isas = Object.entries(manifest.isa).filter(([, isa]) => isa.arch === "any" || isa.arch === arch);
+const common = manifest.common.filter(
+  // Node's interface is not there without Node; the old symbol versions would hide the sanitizers' own.
+  (path) => path !== "native/core/glibc.cc" && !/\bnapi\.h\b/.test(readFileSync(join(root, path), "utf8")),
+);
+
+function execute(command, args, options = {}) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"], ...options });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on("data", (data) => {
+        output += data;
+      });
+    }
+    child.on("error", (error) => resolve({ ok: false, output: error.message }));
+    child.on("close", (code, signal) => resolve({ ok: code === 0, output: output + (signal ? `\n(${signal})` : "") }));
+  });
+}
+
+/** Runs the jobs, as many at once as there are cores; the results in order. */
+async function inParallel(jobs) {
+  const results = new Array(jobs.length);
+  let next = 0;
+  const worker = async () => {
+    while (next < jobs.length) {
+      const i = next++;
+      results[i] = await jobs[i]();
+    }
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, worker));
+  return results;
+}
+
+/** Compiles everything for one mode and links the tests; returns their programs, or undefined. */
+async function build(mode, tests) {
+  const folder = join(out, mode);
+  mkdirSync(folder, { recursive: true });
+  const flags = [...manifest.flags, "-std=c++17", "-O1", "-g", "-fno-omit-frame-pointer", "-pthread", ...modes[mode]];
+  const units = [
+    ...common.map((source) => ({ source, more: [], object: `${source.replaceAll("/", "_")}.o` })),
+    ...isas.flatMap(([name, isa]) =>
+      isa.sources.map((source) => ({
+        source,
+        more: [...isa.flags, `-DNABLA_ISA=${name}`],
+        object: `${name}_${basename(source)}.o`,
+      })),
+    ),
+  ];
+  const has = isas.map(([name]) => `-DHAVE_${name.toUpperCase()}`);
+  const objects = units.map(({ object }) => join(folder, object));
+  const compiled = await inParallel([
+    ...units.map(
+      ({ source, more }, i) =>
+        () =>
+          execute(compiler, [...flags, ...more, "-c", source, "-o", objects[i]]),
+    ),
+    ...tests.map(
+      (test) => () =>
+        execute(compiler, [...flags, ...has, "-c", `test/native/${test}.cc`, "-o", join(folder, `${test}.o`)]),
+    ),
+  ]);
+  const linked = compiled.every(({ ok }) => ok)
+    ? await inParallel(
+        tests.map(
+          (test) => () =>
+            execute(compiler, [
+              ...modes[mode],
+              "-pthread",
+              join(folder, `${test}.o`),
+              ...objects,
+              "-o",
+              join(folder, test),
+            ]),
+        ),
+      )
+    : [];
+  const failures = [...compiled, ...linked].filter(({ ok }) => !ok);
+  for (const { output } of failures) process.stderr.write(output);
+  return failures.length ? undefined : tests.map((test) => join(folder, test));
+}
+
+/** The instruction sets that this CPU runs: a program refuses a name that is not among them. */
+const levels = isas.map(([name]) => name);
+
+async function main(wanted) {
+  const tests = readdirSync(join(root, "test/native"))
+    .filter((name) => name.endsWith(".cc"))
+    .map((name) => name.slice(0, -3))
+    .filter((name) => wanted.length === 0 || wanted.includes(name));
+  const count = { passed: 0, failed: 0, skipped: 0 };
+  for (const mode of Object.keys(modes)) {
+    say(`building ${tests.length} native tests for the ${mode} sanitizer`);
+    const programs = await build(mode, tests);
+    if (!programs) {
+      say(`they do not build with the ${mode} sanitizer`);
+      count.failed++;
+      continue;
+    }
+    for (const program of programs) {
+      for (const isa of levels) {
+        const started = performance.now();
+        const { ok, output } = await execute(program, [], {
+          timeout: timeLimit,
+          env: { ...process.env, NABLA_ISA: isa, NABLA_NUM_THREADS: "4", UBSAN_OPTIONS: "print_stacktrace=1" },
+        });
+        const absent = !ok && /NABLA_ISA=.*: this CPU has the levels/.test(output);
+        count[ok ? "passed" : absent ? "skipped" : "failed"]++;
+        const verdict = ok ? "ok" : absent ? "skipped, not on this CPU" : "FAILED";
+        say(
+          `${mode} ${basename(program)} on ${isa}: ${verdict} (${((performance.now() - started) / 1000).toFixed(1)} s)`,
+        );
+        if (!ok && !absent) process.stderr.write(`${output.slice(-4000)}\n`);
+      }
+    }
+  }
+  rmSync(out, { recursive: true, force: true });
+  console.log(`${count.passed} passed, ${count.failed} failed, ${count.skipped} skipped`);
+  return count.failed === 0;
+}
+
+process.exitCode = (await main(process.argv.slice(2))) ? 0 : 1;
