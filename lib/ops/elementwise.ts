@@ -62,14 +62,23 @@ export const [fmod, fmod_] = binary({
   saves: (needs) => (needs[1] ? { inputs: [0, 1] } : {}),
   grad: (g, { inputs: [x, y], needs }) => [g, needs[1] && neg(mul(g, truncDivide(x, y)))],
 });
+// What is masked out below is kept finite as well, for the second derivative.
+const powBaseGradDef: PointwiseDef = {
+  name: "powBaseGrad",
+  // x⁰ is constant, also at 0.
+  compose: (g, x, y) => mul(mul(g, y), pow(x, where(eq(y, 0), 1, sub(y, 1)))),
+};
+const powExponentGradDef: PointwiseDef = {
+  name: "powExponentGrad",
+  compose: (g, x, y, out) => mul(mul(g, out), log(where(logicalAnd(eq(x, 0), ge(y, 0)), 1, x))),
+};
 /** x to the power y. */
 export const [pow, pow_] = binary({
   name: "pow",
   saves: (needs) => ({ inputs: [0, 1], outputs: needs[1] ? [0] : [] }),
   grad: (g, { inputs: [x, y], outputs: [out], needs }) => [
-    // x⁰ is constant, also at 0 where y·x^(y−1) would be 0·∞.
-    needs[0] && where(eq(y, 0), 0, mul(mul(g, y), pow(x, sub(y, 1)))),
-    needs[1] && where(logicalAnd(eq(x, 0), ge(y, 0)), 0, mul(mul(g, out), log(x))),
+    needs[0] && pointwise(powBaseGradDef, [g, x, y]),
+    needs[1] && pointwise(powExponentGradDef, [g, x, y, out]),
   ],
 });
 /** The larger of x and y; NaN wins. Equal values share the gradient. */
@@ -100,12 +109,16 @@ export const [atan2, atan2_] = binary({
     return [needs[0] && mul(scale, x), needs[1] && neg(mul(scale, y))];
   },
 });
+const copysignGradDef: PointwiseDef = {
+  name: "copysignGrad",
+  compose: (g, x, y) => mul(g, mul(sign(x), copysign(1, y))),
+};
 /** |x| with the sign of y. */
 export const [copysign, copysign_] = binary({
   name: "copysign",
   ...FLOAT,
   ...BOTH,
-  grad: (g, { inputs: [x, y] }) => [mul(g, mul(sign(x), copysign(1, y)))],
+  grad: (g, { inputs: [x, y], needs }) => [needs[0] && pointwise(copysignGradDef, [g, x, y])],
 });
 
 /** −x. */

@@ -174,14 +174,24 @@ function opDef(def: PointwiseDef): OpDef {
         grad &&
         (([g], context) =>
           grad(g as Tensor, context).map((d, i) => (d && context.needs[i] ? sumTo(d, context.like[i].shape) : null))),
-      compose: compose && ((inputs) => [compose(...(inputs.map(asTensor) as Tensor[]))]),
+      compose:
+        compose &&
+        ((inputs) => {
+          const device = commonDevice(inputs, def.name);
+          return [compose(...inputs.map((x) => (x instanceof Scalar ? ofScalar(x, device) : (x as Tensor))))];
+        }),
     };
     defs.set(def, op);
   }
   return op;
 }
 
-const asTensor = (x: Input): unknown => (x instanceof Scalar ? Number(x.value) : x);
+/** A number as a 0-dimensional tensor. */
+function ofScalar(x: Scalar, device: Device): Tensor {
+  const out = empty([], x.dtype, device, "copy");
+  copyInto(out, x);
+  return out;
+}
 
 /** Runs an element-wise operation out of place. */
 export function pointwise(def: PointwiseDef, args: readonly (TensorLike | Scalar)[]): Tensor {
