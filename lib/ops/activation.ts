@@ -189,7 +189,7 @@ const below = (x: Tensor): Tensor => minimum(x, 0);
 
 const eluOp = define({
   name: "elu",
-  formula: (x, alpha) => where(gt(x, 0), x, mul(alpha, expm1(below(x)))),
+  formula: (x, alpha) => where(lt(x, 0), mul(alpha, expm1(below(x))), x),
   derivative: (g, x, alpha) => where(gt(x, 0), g, mul(mul(g, alpha), exp(below(x)))),
   fromResult: (g, y, alpha) => where(gt(y, 0), g, mul(g, add(y, alpha))),
 });
@@ -204,7 +204,7 @@ const SELU_ALPHA = 1.6732632423543772;
 const SELU_SCALE = 1.0507009873554805;
 const seluOp = define({
   name: "selu",
-  formula: (x) => mul(where(gt(x, 0), x, mul(expm1(below(x)), SELU_ALPHA)), SELU_SCALE),
+  formula: (x) => mul(where(lt(x, 0), mul(expm1(below(x)), SELU_ALPHA), x), SELU_SCALE),
   derivative: (g, x) => mul(where(gt(x, 0), g, mul(mul(g, exp(below(x))), SELU_ALPHA)), SELU_SCALE),
   fromResult: (g, y) => where(gt(y, 0), mul(g, SELU_SCALE), mul(g, add(y, SELU_ALPHA * SELU_SCALE))),
 });
@@ -215,7 +215,7 @@ export const selu_ = (x: Tensor): Tensor => seluOp.into(x);
 
 const celuOp = define({
   name: "celu",
-  formula: (x, alpha) => where(gt(x, 0), x, mul(alpha, expm1(div(below(x), alpha)))),
+  formula: (x, alpha) => where(lt(x, 0), mul(alpha, expm1(div(below(x), alpha))), x),
   derivative: (g, x, alpha) => where(gt(x, 0), g, mul(g, exp(div(below(x), alpha)))),
   fromResult: (g, y, alpha) => where(gt(y, 0), g, mul(g, add(div(y, alpha), 1))),
 });

@@ -303,11 +303,15 @@ const bceLogitsDef: PointwiseDef = {
   saves: { inputs: [0, 1, 2] },
   grad: (g, { inputs: [x, t, p], needs }) => [
     needs[0] && pointwise(bceLogitsGradDef, [g, x, t, p]),
-    needs[1] && mul(g, neg(add(x, mul(sub(p, 1), logSigmoid(x))))),
+    needs[1] && pointwise(bceLogitsTargetGradDef, [g, x, p]),
     needs[2] && mul(g, neg(mul(t, logSigmoid(x)))),
   ],
 };
 const share = (t: Tensor, p: Tensor): Tensor => add(mul(sub(p, 1), t), 1);
+const bceLogitsTargetGradDef: PointwiseDef = {
+  name: "binaryCrossEntropyWithLogitsTargetGrad",
+  compose: (g, x, p) => neg(mul(g, add(x, mul(sub(p, 1), logSigmoid(x))))),
+};
 const bceLogitsGradDef: PointwiseDef = {
   name: "binaryCrossEntropyWithLogitsGrad",
   compose: (g, x, t, p) => mul(g, sub(sub(1, t), mul(share(t, p), sigmoid(neg(x))))),

@@ -129,7 +129,7 @@ export function describe(c: Case) {
   const row = {
     title: titleOf(c),
     torch: c.torch,
-    grad: !c.noGrad,
+    grad: !c.noGrad && !c.ownGrad,
     inputs: c.inputs.map((x, k) => ({
       shape: x.shape,
       dtype: x.dtype,
