@@ -9,8 +9,6 @@ import { defaultGenerator, type Generator } from "../tensor/random.js";
 import { broadcastShapes, checkShape, type Shape, show } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
 import {
-  apply,
-  apply1,
   checkFloat,
   checkTensor,
   deviceOf,
@@ -19,7 +17,6 @@ import {
   type Input,
   installMethods,
   type MethodsOf,
-  type OpDef,
   Scalar,
 } from "./define.js";
 import { add, add_, div, ge, log1p, lt, mul, mul_, neg, where } from "./elementwise.js";
@@ -27,6 +24,8 @@ import { searchsorted } from "./indexing.js";
 import { checkWritable, recordInPlace, written } from "./inplace.js";
 import { narrow } from "./movement.js";
 import { cast, copyInto, type PointwiseDef, pointwise } from "./pointwise.js";
+import { cumsum } from "./scan.js";
+import { argsort } from "./sort.js";
 
 export interface RandomOptions extends TensorOptions {
   /** Where the numbers come from. Default: the generator that `manualSeed` seeds. */
@@ -104,26 +103,11 @@ export function randint(...args: unknown[]): Tensor {
 export const randintLike = (x: Tensor, low: number, high: number, options?: RandomOptions): Tensor =>
   randint(low, high, x.shape, asLike(x, options));
 
-const sortDef: OpDef<null> = { name: "sort" };
-
-/** Positions of the elements in ascending order, along the last dimension. */
-const ranking = (keys: Tensor): Tensor =>
-  apply(
-    sortDef,
-    [keys],
-    [0],
-    [
-      { shape: keys.shape, dtype: keys.dtype },
-      { shape: keys.shape, dtype: "int64" },
-    ],
-    null,
-  )[1];
-
 /** The integers 0 … n − 1 in random order, int64 unless another dtype is given. */
 export function randperm(n: number, options: RandomOptions = {}): Tensor {
   if (!Number.isInteger(n) || n < 0) throw new ValueError(`randperm: n must be an integer ≥ 0, got ${n}`);
   const dtype = options.dtype === undefined ? "int64" : checkDType(options.dtype, "randperm");
-  return cast(ranking(rand([n], { device: options.device, generator: options.generator, dtype: "float64" })), dtype);
+  return cast(argsort(rand([n], { device: options.device, generator: options.generator, dtype: "float64" })), dtype);
 }
 
 // ---- distributions
@@ -228,8 +212,6 @@ export function bernoulli(p: Tensor, options: { generator?: Generator } = {}): T
   return cast(lt(randLike(p, options), p), p.dtype);
 }
 
-const cumsumDef: OpDef<null> = { name: "cumsum" };
-
 /**
  * `count` positions drawn from a row of weights (which need not sum to 1), or from each row of a matrix: int64. Without
  * `replacement` no position comes twice.
@@ -263,13 +245,13 @@ export function multinomial(
     const rows = weights.shape.slice(0, -1);
     const options = { dtype: "float64", device: weights.device, generator } as const;
     if (replacement) {
-      const sums = apply1(cumsumDef, [w], [], w.shape, "float64", null);
+      const sums = cumsum(w, -1);
       const total = narrow(sums, -1, n - 1, 1);
       return searchsorted(sums, mul(rand([...rows, count], options), total), { right: true });
     }
     // The first `count` arrivals of a race of exponential clocks, of which clock i has rate wᵢ.
     const arrivals = div(toExponential(rand(w.shape, options), 1), w);
-    return narrow(ranking(arrivals), -1, 0, count);
+    return narrow(argsort(arrivals), -1, 0, count);
   });
 }
 
