@@ -34,6 +34,8 @@ export interface Case {
   readonly noSecond?: string;
   /** Why PyTorch's gradient is no measure; the numerical one still is. */
   readonly ownGrad?: string;
+  /** The sign of a zero in the result counts. */
+  readonly signedZero?: boolean;
   /** Relative error allowed in float32, where rounding is amplified. Default 1e-5. */
   readonly tolerance?: number;
 }

@@ -28,7 +28,7 @@ const noGrad = "the values are the point";
 /** Of one tensor: ordinary values in [low, high], and special ones. */
 const unary = (name: string, low = -2, high = 2, torch = name, options: Options = {}): Case[] => [
   row(name, torch, [f([3, 5], low, high)], options),
-  row(name, torch, [SPECIAL], { noGrad, ...options, note: "special values" }),
+  row(name, torch, [SPECIAL], { noGrad, signedZero: true, ...options, note: "special values" }),
 ];
 
 const LEFT = v([Number.NaN, Infinity, -Infinity, 0, -0, 1, -1, 2.5, -7.5], "float", [9, 1]);
@@ -39,7 +39,7 @@ const binary = (name: string, left: [number, number], right: [number, number], t
   row(name, torch, [f([3, 4], ...left), f([3, 4], ...right)], options),
   row(name, torch, [f([2, 3, 4], ...left), f([3, 1], ...right)], { ...options, note: "broadcast" }),
   row(name, torch, [permuted(f([3, 4], ...left)), strided(f([3, 4], ...right))], { ...options, note: "strides" }),
-  row(name, torch, [LEFT, RIGHT], { noGrad, ...options, note: "special values", inPlace: undefined }),
+  row(name, torch, [LEFT, RIGHT], { noGrad, signedZero: true, ...options, note: "special values", inPlace: undefined }),
 ];
 
 const ALL: [number, number] = [-2, 2];
@@ -64,8 +64,8 @@ const arithmetic: Case[] = [
   ...binary("remainder", ALL, POSITIVE),
   ...binary("fmod", ALL, POSITIVE),
   ...binary("pow", POSITIVE, ALL),
-  ...binary("maximum", ALL, ALL),
-  ...binary("minimum", ALL, ALL),
+  ...binary("maximum", ALL, ALL, "maximum", { signedZero: false }),
+  ...binary("minimum", ALL, ALL, "minimum", { signedZero: false }),
   ...binary("atan2", ALL, POSITIVE),
   ...binary("copysign", ALL, ALL),
   row("copysign", "torch.copysign(x0, torch.tensor(-1.0))", [f([4])], {
