@@ -25,6 +25,12 @@
 #else
 #include <condition_variable>
 #include <mutex>
+#if defined(_WIN32)
+#define NOMINMAX
+#include <windows.h>
+#elif defined(__APPLE__)
+#include <dlfcn.h>
+#endif
 #endif
 
 #include "denormals.h"
@@ -93,6 +99,19 @@ bool spin(Done done) {
     }
   } while (std::chrono::steady_clock::now() - start < std::chrono::microseconds(40));
   return done();
+}
+
+// A worker_thread that ends unloads the libraries that only it had loaded, while our threads go on: this library stays.
+// (On Linux it is linked with -z nodelete.)
+void stayLoaded() {
+#if defined(_WIN32)
+  HMODULE self;
+  GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN,
+                     reinterpret_cast<LPCWSTR>(&stayLoaded), &self);
+#elif defined(__APPLE__)
+  Dl_info info;
+  if (dladdr(reinterpret_cast<void*>(&stayLoaded), &info)) dlopen(info.dli_fname, RTLD_NOW | RTLD_NODELETE);
+#endif
 }
 
 thread_local bool inside = false;  // of a parallel loop, on this thread
@@ -236,7 +255,7 @@ class Workers {
 
 // Never destroyed: its threads may be running when the process exits.
 Workers& workers() {
-  static Workers* const instance = new Workers;
+  static Workers* const instance = (stayLoaded(), new Workers);
   return *instance;
 }
 

@@ -10,8 +10,6 @@ namespace nabla {
 
 namespace {
 
-constexpr int32_t kMaxSlots = 1 << 22;  // a wild slot number must not become a huge table
-
 [[noreturn]] void raise(const Failure& failure) { throw Error(failure.code, failure.message); }
 
 }  // namespace
@@ -85,7 +83,7 @@ FailurePtr Executor::caught() {
 // its values: weights survive a step that failed.
 void Executor::poison(int32_t index, const FailurePtr& failure) {
   Slot& slot = slots_[index];
-  if (!slot.written || slot.born >= failure->number) slot.poison = failure;
+  if (!slot.poison && (!slot.written || slot.born >= failure->number)) slot.poison = failure;
 }
 
 // Poisons the outputs of an instruction that did not run.

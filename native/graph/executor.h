@@ -14,6 +14,8 @@
 
 namespace nabla {
 
+constexpr int32_t kMaxSlots = 1 << 22;  // a wild slot number must not become a huge table
+
 // An error that happened while instructions ran, kept by the buffers that it spoilt.
 struct Failure {
   const char* code;
