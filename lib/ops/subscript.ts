@@ -147,7 +147,7 @@ function linear(picks: Parsed["picks"], sizes: Shape, picked: Shape): Tensor {
  * x.index([0, 2], [3, -1]).toArray(); // [3, 11]
  * x.index(x.gt(9)).toArray(); // [10, 11]
  */
-export function index(x: Tensor, ...items: readonly IndexItem[]): Tensor {
+export function index(x: Tensor, ...items: IndexItem[]): Tensor {
   checkTensor(x, "index");
   const { view, picks } = parse(x, items, "index", false);
   if (picks.length === 0) return view;

@@ -1,0 +1,126 @@
+// Convolution and pooling beyond their rows: bad input, and higher derivatives.
+import { beforeEach, describe, expect, test } from "vitest";
+import {
+  adaptiveAvgPool2d,
+  adaptiveMaxPool2d,
+  avgPool2d,
+  conv1d,
+  conv2d,
+  convTranspose2d,
+  DTypeError,
+  maxPool1d,
+  maxPool2d,
+  type NablaError,
+  ones,
+  ShapeError,
+  setDefaultDevice,
+  type Tensor,
+  tensor,
+  ValueError,
+  zeros,
+} from "../../lib/index.js";
+import { onEveryDevice } from "../devices.js";
+
+onEveryDevice("convolution", (device) => {
+  beforeEach(() => setDefaultDevice(device));
+  const image = (): Tensor => ones([1, 2, 4, 4]);
+
+  const bad: [string, () => unknown, new (message?: string) => NablaError, RegExp][] = [
+    ["rank", () => conv2d(ones([4, 4]), ones([1, 1, 2, 2])), ShapeError, /\[4, 4\].*\[N, C, H, W\] or \[C, H, W\]/],
+    [
+      "channels",
+      () => conv2d(image(), ones([1, 3, 2, 2])),
+      ShapeError,
+      /\[1, 2, 4, 4\] and weight \[1, 3, 2, 2\].*groups=1.*3 channels, it has 2/,
+    ],
+    ["groups", () => conv2d(image(), ones([3, 1, 2, 2]), { groups: 2 }), ShapeError, /2 groups/],
+    ["groups 0", () => conv2d(image(), ones([2, 2, 2, 2]), { groups: 0 }), ValueError, /groups.*0/],
+    [
+      "kernel",
+      () => conv2d(image(), ones([1, 2, 5, 3])),
+      ShapeError,
+      /larger than the input.*padding=\[0, 0\], dilation=\[1, 1\]/,
+    ],
+    ["dilation", () => conv2d(image(), ones([1, 2, 3, 3]), { dilation: 2 }), ShapeError, /dilation=\[2, 2\]/],
+    ["stride", () => conv2d(image(), ones([1, 2, 2, 2]), { stride: 0 }), ValueError, /stride .*≥ 1.*0/],
+    ["stride per dimension", () => conv2d(image(), ones([1, 2, 2, 2]), { stride: [1, 1, 1] }), ValueError, /stride/],
+    ["padding", () => conv2d(image(), ones([1, 2, 2, 2]), { padding: -1 }), ValueError, /padding .*-1/],
+    ["padding text", () => conv2d(image(), ones([1, 2, 2, 2]), { padding: "full" as "same" }), ValueError, /"full"/],
+    [
+      "same with stride",
+      () => conv2d(image(), ones([1, 2, 2, 2]), { padding: "same", stride: 2 }),
+      ValueError,
+      /stride 1/,
+    ],
+    ["bias", () => conv2d(image(), ones([3, 2, 2, 2]), { bias: ones([2]) }), ShapeError, /bias \[2\] must be \[3\]/],
+    ["dtype", () => conv1d(ones([1, 1, 4], { dtype: "int32" }), ones([1, 1, 2])), DTypeError, /int32/],
+    ["transposed channels", () => convTranspose2d(image(), ones([3, 1, 2, 2])), ShapeError, /3 channels, it has 2/],
+    [
+      "outputPadding",
+      () => convTranspose2d(image(), ones([2, 1, 2, 2]), { outputPadding: 1 }),
+      ValueError,
+      /outputPadding=\[1, 1\]/,
+    ],
+    [
+      "transposed padding",
+      () => convTranspose2d(ones([1, 2, 1, 1]), ones([2, 1, 2, 2]), { padding: 1 }),
+      ShapeError,
+      /\[0, 0\]/,
+    ],
+    ["pool window", () => maxPool2d(image(), 5), ShapeError, /window \[5, 5\].*\[1, 2, 4, 4\]/],
+    ["pool padding", () => avgPool2d(image(), 2, { padding: 2 }), ValueError, /half of the window/],
+    ["pool rank", () => maxPool1d(image(), 2), ShapeError, /\[N, C, L\]/],
+    ["pool dtype", () => maxPool2d(zeros([1, 2, 2], { dtype: "int64" }), 2), DTypeError, /int64/],
+    ["adaptive size", () => adaptiveAvgPool2d(image(), 0), ShapeError, /0/],
+    ["adaptive sizes", () => adaptiveMaxPool2d(image(), [1]), ShapeError, /\[1\]/],
+  ];
+  describe("bad input", () => {
+    test.each(bad)("%s", (_, run, type, message) => {
+      expect(run).toThrow(type);
+      expect(run).toThrow(message);
+    });
+  });
+
+  test("third derivatives exist", () => {
+    const x = tensor(
+      [
+        [
+          [
+            [1, 2],
+            [3, 4],
+          ],
+        ],
+      ],
+      { dtype: "float64", requiresGrad: true },
+    );
+    const w = tensor([[[[2]]]], { dtype: "float64", requiresGrad: true });
+    // Σ (w·x)³: the third derivative in w is 6·Σ x³.
+    let y = conv2d(x, w).pow(3).sum();
+    for (let order = 0; order < 3; order++) {
+      w.grad = null;
+      y.backward({ createGraph: true });
+      y = (w.grad as unknown as Tensor).sum();
+    }
+    expect(y.item()).toBeCloseTo(6 * (1 + 8 + 27 + 64), 9);
+  });
+
+  test("a window at the border sees the image only", () => {
+    expect(
+      maxPool2d(
+        tensor([
+          [
+            [-5, -4],
+            [-3, -2],
+          ],
+        ]),
+        2,
+        { padding: 1, stride: 2 },
+      ).toArray(),
+    ).toEqual([
+      [
+        [-5, -4],
+        [-3, -2],
+      ],
+    ]);
+  });
+});
