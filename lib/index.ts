@@ -7,6 +7,7 @@ export { type Diagnosis, diagnose } from "./diagnose.js";
 export * from "./errors.js";
 // ---- gradients and graphs
 export type { BackwardOptions } from "./graph/backward.js";
+export { checkpoint } from "./graph/checkpoint.js";
 export { type Compiled, compile } from "./graph/compile.js";
 export { type BackwardContext, type CustomFunction, customGrad, type ForwardContext } from "./graph/custom.js";
 export { type GradcheckOptions, gradcheck, gradgradcheck, type TensorFunction } from "./graph/gradcheck.js";

@@ -117,15 +117,25 @@ export class LeafNode extends GradNode {
   }
 }
 
-interface Kept {
+export interface Kept {
   readonly tensor: Tensor;
   readonly version: number;
 }
 
+/** A value that is not kept but computed again when the node needs it. */
+export interface Recomputed {
+  /** @param node the node that kept it. */
+  value(node: GradNode): Kept;
+  release(): void;
+}
+
+/** While set, decides what is kept of a value: null keeps it as it is. `output` is its index among the outputs, or −1. */
+export const keeping: { instead: ((value: Kept, output: number) => Recomputed | null) | null } = { instead: null };
+
 /** The values that a node keeps for its rule, with the version that they had. Nothing else of a tensor is kept. */
 export class SavedValues {
-  private readonly inputs: (Kept | undefined)[] = [];
-  private readonly outputs: (Kept | undefined)[] = [];
+  private readonly inputs: (Kept | Recomputed | undefined)[] = [];
+  private readonly outputs: (Kept | Recomputed | undefined)[] = [];
   private readonly scalars: Scalar[] = [];
 
   constructor(
@@ -144,14 +154,14 @@ export class SavedValues {
     if (!saves) return;
     // An in-place operation has overwritten its input already: the version that the rule needs is gone.
     const written = inPlace ? outputs[0].storage : null;
-    for (const i of saves.inputs ?? []) this.inputs[i] = keep(inputs[i], written);
-    for (const i of saves.outputs ?? []) this.outputs[i] = keep(outputs[i], null);
+    for (const i of saves.inputs ?? []) this.inputs[i] = keep(inputs[i], written, -1);
+    for (const i of saves.outputs ?? []) this.outputs[i] = keep(outputs[i], null, i);
   }
 
   unpack(node: GradNode): GradContext {
-    const open = (kept: Kept | undefined): Tensor => {
+    const open = (kept: Kept | Recomputed | undefined): Tensor => {
       if (!kept) return undefined as unknown as Tensor;
-      const { tensor, version } = kept;
+      const { tensor, version } = "value" in kept ? kept.value(node) : kept;
       const { storage } = tensor;
       if (storage.version !== version) {
         throw new AutogradError(
@@ -173,15 +183,20 @@ export class SavedValues {
   }
 
   release(): void {
-    for (const kept of this.inputs) kept?.tensor.release();
-    for (const kept of this.outputs) kept?.tensor.release();
+    for (const kept of [...this.inputs, ...this.outputs]) {
+      if (kept && "value" in kept) kept.release();
+      else kept?.tensor.release();
+    }
   }
 }
 
-function keep(value: unknown, written: Storage | null): Kept | undefined {
+function keep(value: unknown, written: Storage | null, output: number): Kept | Recomputed | undefined {
   const tensor = value as Tensor | null;
   if (!tensor?.storage) return undefined;
   const { storage } = tensor;
+  const kept = { tensor, version: storage === written ? storage.version - 1 : storage.version };
+  const recomputed = keeping.instead?.(kept, output);
+  if (recomputed) return recomputed;
   storage.references++;
-  return { tensor, version: storage === written ? storage.version - 1 : storage.version };
+  return kept;
 }

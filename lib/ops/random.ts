@@ -2,6 +2,7 @@
 // generator when it runs, in a captured program at every replay.
 import { defaultDevice } from "../device/registry.js";
 import { DTypeError, ShapeError, ValueError } from "../errors.js";
+import { drawn } from "../graph/checkpoint.js";
 import { modes, noGrad } from "../graph/modes.js";
 import type { TensorOptions } from "../tensor/create.js";
 import { checkDType, type DType, dtypeFacts, isFloat, resultType } from "../tensor/dtype.js";
@@ -34,12 +35,14 @@ export interface RandomOptions extends TensorOptions {
 
 type Drawn = "uniform" | "normal" | "randint";
 
+/** A number of this call; in a captured program of each replay. */
+const numberNow = (read: () => number): Scalar => new Scalar(modes.capture ? read : read());
+
 /** Runs a random kernel on a tensor that exists. */
 function draw(kernel: Drawn, out: Tensor, more: readonly Input[], generator: Generator = defaultGenerator): void {
   const perBlock = kernel === "uniform" && out.dtype !== "float64" ? 4 : 2;
   const blocks = Math.ceil(out.numel / perBlock);
-  const seed = new Scalar(() => generator.seed);
-  const offset = new Scalar(() => generator.take(blocks));
+  const [seed, offset] = drawn(() => [numberNow(() => generator.seed), numberNow(() => generator.take(blocks))]);
   emit(out.storage.device, kernel, [], [out], [seed, offset, ...more], 4 * out.numel);
 }
 
