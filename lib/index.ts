@@ -76,6 +76,7 @@ export {
   type Selected,
   sum,
 } from "./ops/reduce.js";
+export { type InterpolateOptions, interpolate } from "./ops/resample.js";
 export { cumprod, cumsum } from "./ops/scan.js";
 export * from "./ops/softmax.js";
 export * from "./ops/sort.js";

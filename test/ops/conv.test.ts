@@ -8,6 +8,7 @@ import {
   conv2d,
   convTranspose2d,
   DTypeError,
+  interpolate,
   maxPool1d,
   maxPool2d,
   type NablaError,
@@ -71,6 +72,10 @@ onEveryDevice("convolution", (device) => {
     ["pool padding", () => avgPool2d(image(), 2, { padding: 2 }), ValueError, /half of the window/],
     ["pool rank", () => maxPool1d(image(), 2), ShapeError, /\[N, C, L\]/],
     ["pool dtype", () => maxPool2d(zeros([1, 2, 2], { dtype: "int64" }), 2), DTypeError, /int64/],
+    ["interpolate", () => interpolate(image(), {}), ValueError, /either size or scaleFactor/],
+    ["interpolate mode", () => interpolate(image(), { size: 2, mode: "linear" }), ValueError, /"linear" does not fit/],
+    ["interpolate size", () => interpolate(image(), { size: [2, -1] }), ValueError, /\[2, -1\]/],
+    ["interpolate rank", () => interpolate(ones([2, 2]), { size: 2 }), ShapeError, /\[2, 2\]/],
     ["adaptive size", () => adaptiveAvgPool2d(image(), 0), ShapeError, /0/],
     ["adaptive sizes", () => adaptiveMaxPool2d(image(), [1]), ShapeError, /\[1\]/],
   ];

@@ -10,6 +10,7 @@ import {
   conv2d,
   convTranspose1d,
   convTranspose2d,
+  interpolate,
   maxPool1d,
   maxPool2d,
 } from "../../../lib/index.js";
@@ -221,5 +222,40 @@ export const convCases: Case[] = [
     inputs: [f([2, 4, 6])],
     run: ([x]) => adaptiveMaxPool2d(x, 2),
     torch: "F.adaptive_max_pool2d(x0, 2)",
+  },
+
+  {
+    name: "interpolate",
+    inputs: [f([1, 2, 3, 4])],
+    run: ([x]) => interpolate(x, { size: [5, 3] }),
+    torch: "F.interpolate(x0, (5, 3))",
+  },
+  {
+    name: "interpolate",
+    note: "scale",
+    inputs: [f([2, 2, 5])],
+    run: ([x]) => interpolate(x, { scaleFactor: 1.5 }),
+    torch: "F.interpolate(x0, scale_factor=1.5)",
+  },
+  {
+    name: "interpolate",
+    note: "linear",
+    inputs: [f([2, 2, 5])],
+    run: ([x]) => interpolate(x, { size: 8, mode: "linear" }),
+    torch: "F.interpolate(x0, 8, mode='linear')",
+  },
+  {
+    name: "interpolate",
+    note: "bilinear",
+    inputs: [f([1, 2, 3, 4])],
+    run: ([x]) => interpolate(x, { scaleFactor: [2, 0.5], mode: "bilinear" }),
+    torch: "F.interpolate(x0, scale_factor=(2, 0.5), mode='bilinear')",
+  },
+  {
+    name: "interpolate",
+    note: "bilinear, aligned corners",
+    inputs: [f([1, 2, 3, 4])],
+    run: ([x]) => interpolate(x, { size: [5, 2], mode: "bilinear", alignCorners: true }),
+    torch: "F.interpolate(x0, (5, 2), mode='bilinear', align_corners=True)",
   },
 ];
