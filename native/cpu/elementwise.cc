@@ -35,7 +35,7 @@ const ElementwiseTable& table() {
 }
 
 constexpr int64_t kBufferBytes = 16 << 10;  // all block buffers together should fill no more than half of the cache
-constexpr int64_t kMaxBlock = 4096, kMinBlock = 8, kTile = 32;
+constexpr int64_t kMaxBlock = 4096, kMinBlock = 8;
 constexpr int64_t kScratchBytes = std::max<int64_t>(2 * kBufferBytes, kMaxValues * 8 * kMinBlock);  // see Sizes
 constexpr int64_t kMinChunk = 4096, kMaxChunk = 65536;              // elements that one thread takes at a time
 constexpr int64_t kChunkCost = 1 << 18;                             // and their cost
@@ -46,7 +46,8 @@ struct Sizes {
   int64_t tileRows = 0, tileCols = 0, rowTiles = 0, colTiles = 0, tilesPerChunk = 0, chunks;
 
   Sizes(const Space& space, const Plan& plan) {
-    chunk = std::clamp(kChunkCost / plan.cost, kMinChunk, kMaxChunk) & ~int64_t(1023);
+    chunk = kMinChunk;
+    if (space.count > chunk) chunk = std::clamp(kChunkCost / plan.cost, kMinChunk, kMaxChunk) & ~int64_t(1023);
     block = chunk;
     if (plan.nBuffers > 0) {
       block = std::min(kMaxBlock, kBufferBytes / (int64_t(plan.nBuffers) * plan.width));
@@ -62,8 +63,8 @@ struct Sizes {
     bufferBytes = ((block * plan.width + 63) & ~int64_t(63)) + (block >= 64 ? 64 : 0);
     chunks = (space.count + chunk - 1) / chunk;
     if (space.walk == Walk::tiles) {
-      tileCols = std::min(kTile, block);
-      tileRows = std::min(kTile, block / tileCols);
+      tileCols = block >= 4096 ? 64 : block >= 1024 ? 32 : block >= 256 ? 16 : 8;
+      tileRows = std::min<int64_t>(64, block / tileCols);
       rowTiles = (space.shape[space.ndim - 2] + tileRows - 1) / tileRows;
       colTiles = (inner + tileCols - 1) / tileCols;
       const int64_t tiles = rowTiles * colTiles * (space.count / (inner * space.shape[space.ndim - 2]));
@@ -95,7 +96,9 @@ class Runner {
   }
 
  private:
-  const View& view(int operand) const { return operand < call_.nOut ? call_.out[operand] : call_.in[operand - call_.nOut]; }
+  const View& view(int operand) const {
+    return operand < call_.nOut ? call_.out[operand] : call_.in[operand - call_.nOut];
+  }
 
   void fillConstant(const Constant& c, int64_t n) {
     char* to = address_[c.value];
@@ -302,7 +305,28 @@ void check_elementwise(const Call& call) {
   }
 }
 
+// One step on few elements that lie next to each other, as most instructions of small models are: nothing to plan.
+static bool runPlain(const Call& call) {
+  const Steps steps(call);
+  const View& out = call.out[0];
+  if (steps.n != 1 || call.nOut != 1 || steps.output(0) != call.nIn || !out.contiguous()) return false;
+  const int64_t n = out.numel();
+  const int fn = steps.fn(0);
+  const DType type = steps.dtype(0);
+  if (n > kMinChunk || out.dtype != (isPredicate(fn) ? DType::boolean : type)) return false;
+  const void* from[3] = {};
+  for (int s = 0; s < arityOf(fn); s++) {
+    const View& in = call.in[steps.source(0, s)];
+    const DType want = fn == kFn_where && s == 0 ? DType::boolean : type;
+    if (in.dtype != want || in.ndim != out.ndim || !in.contiguous()) return false;
+    from[s] = in.data;
+  }
+  table().fn[fn][ctypeOf(type)](from[0], from[1], from[2], out.data, n);
+  return true;
+}
+
 void run_elementwise(const Call& call) {
+  if (runPlain(call)) return;
   const Space space(call);
   if (space.count == 0) return;
   const Plan plan(call, space, table());

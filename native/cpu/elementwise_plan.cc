@@ -88,7 +88,9 @@ class Planner {
     if (as_[r][type] >= 0) return as_[r][type];
     const DType dtype = dtypeOf(r);
     const CType own = ctypeOf(dtype);
-    const BlockFn widen = dtype == DType::f16 ? plan_.table.halfToFloat : dtype == DType::bf16 ? plan_.table.bfloatToFloat : nullptr;
+    const BlockFn widen = dtype == DType::f16    ? plan_.table.halfToFloat
+                          : dtype == DType::bf16 ? plan_.table.bfloatToFloat
+                                                 : nullptr;
     const bool same = own == type || (own == kBool && type == kU8);
     int v;
     if (widen == nullptr && same) {
@@ -114,9 +116,13 @@ class Planner {
   void addStep(int k) {
     const int fn = steps_.fn(k), arity = arityOf(fn);
     const CType type = ctypeOf(steps_.dtype(k));
-    int from[3];
+    int from[3] = {};
     for (int s = 0; s < arity; s++) from[s] = as(steps_.source(k, s), fn == kFn_where && s == 0 ? kBool : type);
     for (int s = arity; s < 3; s++) from[s] = from[0];
+    if (fn == kFn_copy) {  // no more than a conversion
+      raw_[call_.nIn + k] = int16_t(from[0]);
+      return;
+    }
     const int r = call_.nIn + k, to = newValue(int(sizeOf(dtypeOf(r))));
     add(Op::call, -1, to, plan_.table.fn[fn][type], from[0], from[1], from[2]);
     // float64 functions are slower than float32 ones, those of the C library most.
@@ -132,10 +138,12 @@ class Planner {
   // Whether an operation after the one that computes `v` reads input memory where `out` lies.
   bool readLater(const View& out, int v) const {
     if (!aliasesInput(out)) return false;
-    const auto lies = [&](int operand) { return operand >= call_.nOut && call_.in[operand - call_.nOut].data == out.data; };
+    const auto lies = [&](int operand) {
+      return operand >= call_.nOut && call_.in[operand - call_.nOut].data == out.data;
+    };
     for (int k = plan_.nOps - 1; k >= 0 && plan_.ops[k].to != v; k--) {
       const Op& op = plan_.ops[k];
-      if (op.kind == Op::load ? lies(op.operand) : false) return true;
+      if (op.kind == Op::load && lies(op.operand)) return true;
       if (op.kind == Op::call)
         for (int a : op.from)
           if (lies(plan_.values[a].operand)) return true;
@@ -155,7 +163,8 @@ class Planner {
                                             : as(r, ctypeOf(want));
       // An input or a value with two destinations gets a copy that only this output has.
       const bool computed = plan_.values[v].operand < 0 && !isConstantValue(v);
-      if (!computed || std::find(value, value + j, v) != value + j) v = apply(moveOf(plan_.values[v].size), v, plan_.values[v].size);
+      const int size = plan_.values[v].size;
+      if (!computed || std::find(value, value + j, v) != value + j) v = apply(moveOf(size), v, size);
       value[j] = v;
     }
     // … then written.
@@ -242,7 +251,8 @@ Space::Space(const Call& call) : nOut(call.nOut), operands(call.nOut + call.nIn)
   for (int d = 0; d < first.ndim; d++) {
     if (first.shape[d] == 1) continue;
     int at = n++;
-    for (; at > 0 && magnitude(first.strides[order[at - 1]]) < magnitude(first.strides[d]); at--) order[at] = order[at - 1];
+    const int64_t step = magnitude(first.strides[d]);
+    for (; at > 0 && magnitude(first.strides[order[at - 1]]) < step; at--) order[at] = order[at - 1];
     order[at] = d;
   }
   // Neighbours that every operand steps through alike become one.

@@ -38,7 +38,8 @@ int ctypesOf(int fn);
 int costOf(int fn);
 
 // How blocks cover the space: `rows` are runs of the last dimension; `flat` blocks run over short rows; `tiles` are
-// rectangles of the last two dimensions, for operands that are contiguous along another dimension than the first output.
+// rectangles of the last two dimensions, for operands that are contiguous along another dimension than the first
+// output.
 enum class Walk : uint8_t { rows, flat, tiles };
 
 struct Space {

@@ -1,6 +1,6 @@
 // Random element-wise programs over random layouts against a plain interpreter that takes one element at a time:
-// results must agree bit for bit, whatever the strides, the block or the thread. Links native/core, native/cpu/elementwise*.cc
-// and the per-ISA tables; NABLA_ISA chooses the instruction set.
+// results must agree bit for bit, whatever the strides, the block or the thread. Links native/core,
+// native/cpu/elementwise*.cc and the per-ISA tables; NABLA_ISA chooses the instruction set.
 //   ./elementwise_fuzz [programs] [seed]
 #include <cmath>
 #include <cstdio>
@@ -65,7 +65,11 @@ void someElement(DType t, char* p) {
     case DType::f16: { const uint16_t v = floatToHalf(someFloat()); std::memcpy(p, &v, 2); break; }
     case DType::bf16: { const uint16_t v = floatToBfloat(someFloat()); std::memcpy(p, &v, 2); break; }
     case DType::i32: { const int32_t v = upTo(4) ? upTo(41) - 20 : int32_t(bits32()); std::memcpy(p, &v, 4); break; }
-    case DType::i64: { const int64_t v = upTo(4) ? upTo(41) - 20 : int64_t(bits32()) << 33 | bits32(); std::memcpy(p, &v, 8); break; }
+    case DType::i64: {
+      const int64_t v = upTo(4) ? upTo(41) - 20 : int64_t(uint64_t(bits32()) << 33 | bits32());
+      std::memcpy(p, &v, 8);
+      break;
+    }
     case DType::u8: *p = char(bits32()); break;
     case DType::boolean: *p = char(bits32() & 1); break;
   }
@@ -125,7 +129,8 @@ Cell converted(const ElementwiseTable& t, Cell x, DType from, CType to) {
   return z;
 }
 
-const DType kAll[] = {DType::f32, DType::f64, DType::f16, DType::bf16, DType::i32, DType::i64, DType::u8, DType::boolean};
+const DType kAll[] = {DType::f32, DType::f64, DType::f16, DType::bf16,
+                      DType::i32, DType::i64, DType::u8,  DType::boolean};
 const DType kCompute[] = {DType::f32, DType::f64, DType::i32, DType::i64, DType::u8, DType::boolean};
 
 bool sameCell(const char* a, const char* b, DType t) {
@@ -139,7 +144,7 @@ bool sameCell(const char* a, const char* b, DType t) {
     return p != p && q != q;
   }
   if (!isFloat(t)) return false;
-  const Cell u = converted(baseline::elementwiseTable, x, t, kF32), w = converted(baseline::elementwiseTable, y, t, kF32);
+  const Cell u = converted(tableInUse(), x, t, kF32), w = converted(tableInUse(), y, t, kF32);
   float p, q;
   std::memcpy(&p, &u, 4), std::memcpy(&q, &w, 4);
   return p != p && q != q;
@@ -192,7 +197,8 @@ bool one(int number) {
       for (int e = 0; e < j; e++) ok = ok && out[e].data != in[i].data;
       if (ok) out[j] = in[i], placed = true;
     }
-    if (!placed) out[j] = someView(upTo(2) ? type[size_t(r)] : kAll[upTo(8)], ndim, shape, true, memory[size_t(nIn + j)]);
+    const DType want = upTo(2) ? type[size_t(r)] : kAll[upTo(8)];
+    if (!placed) out[j] = someView(want, ndim, shape, true, memory[size_t(nIn + j)]);
   }
   for (Memory& m : memory) m.before = m.bytes;
   Call call = {"elementwise", attr.data(), int32_t(attr.size()), out.data(), nOut, in.data(), nIn};
@@ -244,7 +250,8 @@ bool one(int number) {
       for (int d = ndim - 1; d >= 0; d--) index[d] = rest % shape[d], rest /= shape[d];
       const int64_t o = offsetOf(out[j], ndim, index);
       if (!sameCell(out[j].data + o, outTwin[j] + o, out[j].dtype)) {
-        std::printf("program %d: output %d (%s) differs at element %lld of %lld\n", number, j, nameOf(out[j].dtype), (long long)e, (long long)count);
+        std::printf("program %d: output %d (%s) differs at element %lld of %lld\n", number, j, nameOf(out[j].dtype),
+                    (long long)e, (long long)count);
         return false;
       }
       std::memcpy(outTwin[j] + o, out[j].data + o, sizeOf(out[j].dtype));

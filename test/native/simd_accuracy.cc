@@ -55,7 +55,8 @@ double ulps(T got, Wide want) {
   if (std::isinf(got) || std::isinf(rounded)) {
     // One step across the threshold of overflow is an error of one unit, no more.
     const T largest = std::numeric_limits<T>::max();
-    return std::fabs(got) >= largest && std::fabs(rounded) >= largest && std::signbit(got) == std::signbit(rounded) ? 1 : 1e9;
+    const bool both = std::fabs(got) >= largest && std::fabs(rounded) >= largest;
+    return both && std::signbit(got) == std::signbit(rounded) ? 1 : 1e9;
   }
   int exponent;
   std::frexp(double(rounded), &exponent);
@@ -83,7 +84,7 @@ using F80 = long double (*)(long double);
 const Case<float, double> kFloat32[] = {
     {kFn_exp, "exp", F64(std::exp), 2},         {kFn_log, "log", F64(std::log), 2},
     {kFn_tanh, "tanh", F64(std::tanh), 2},      {kFn_erf, "erf", F64(std::erf), 2},
-    {kFn_sigmoid, "sigmoid", sigmoid64, 2.1},     {kFn_expm1, "expm1", F64(std::expm1), 2},
+    {kFn_sigmoid, "sigmoid", sigmoid64, 2.2},     {kFn_expm1, "expm1", F64(std::expm1), 2},
     {kFn_log1p, "log1p", F64(std::log1p), 2},   {kFn_exp2, "exp2", F64(std::exp2), 1},
     {kFn_log2, "log2", F64(std::log2), 1},      {kFn_log10, "log10", F64(std::log10), 1},
     {kFn_sin, "sin", F64(std::sin), 1},         {kFn_cos, "cos", F64(std::cos), 1},
@@ -99,14 +100,15 @@ const Case<float, double> kFloat32[] = {
 };
 const Case<double, long double> kFloat64[] = {
     {kFn_exp, "exp", F80(std::exp), 2},       {kFn_log, "log", F80(std::log), 2},
-    {kFn_tanh, "tanh", F80(std::tanh), 3},    {kFn_sigmoid, "sigmoid", sigmoid80, 2.5},
-    {kFn_expm1, "expm1", F80(std::expm1), 2}, {kFn_log1p, "log1p", F80(std::log1p), 2},
+    {kFn_tanh, "tanh", F80(std::tanh), 3},    {kFn_sigmoid, "sigmoid", sigmoid80, 2.2},
+    {kFn_expm1, "expm1", F80(std::expm1), 2.5}, {kFn_log1p, "log1p", F80(std::log1p), 2},
 };
 
 template <typename T, typename Wide>
 bool report(const char* set, const char* name, const char* dtype, double worst, T at, double bound) {
   const bool ok = worst <= bound;
-  std::printf("%-9s %-8s %s: %.3f ulp (bound %.1f) at %.9g%s\n", set, name, dtype, worst, bound, double(at), ok ? "" : "  EXCEEDED");
+  std::printf("%-9s %-8s %s: %.3f ulp (bound %.1f) at %.9g%s\n", set, name, dtype, worst, bound, double(at),
+              ok ? "" : "  EXCEEDED");
   return ok;
 }
 
@@ -123,7 +125,8 @@ void sweep32(uint32_t step, F&& block) {
     x.push_back(v);
     if (x.size() == kBlock) block(x), x.clear();
   }
-  const float special[] = {0.0f, -0.0f, 1.0f, -1.0f, INFINITY, -INFINITY, NAN, 1e-45f, -1e-45f, 1e-38f, 3.4e38f, -3.4e38f};
+  const float special[] = {0.0f, -0.0f, 1.0f, -1.0f, INFINITY, -INFINITY, NAN, 1e-45f, -1e-45f, 1e-38f, 3.4e38f,
+                           -3.4e38f};
   x.insert(x.end(), special, special + sizeof special / sizeof *special);
   block(x);
 }
@@ -150,7 +153,8 @@ bool pow32(const Set& set, uint32_t step) {
   float at = 0;
   uint64_t random = 1;
   std::vector<float> x(4096), y(4096), got(4096);
-  const float special[] = {0.0f, -0.0f, 1.0f, -1.0f, INFINITY, -INFINITY, NAN, 2.0f, -2.0f, 3.0f, -3.0f, 0.5f, -0.5f, 1e-40f, -1e-40f, 3e38f};
+  const float special[] = {0.0f, -0.0f, 1.0f, -1.0f, INFINITY, -INFINITY, NAN, 2.0f, -2.0f, 3.0f, -3.0f, 0.5f, -0.5f,
+                           1e-40f, -1e-40f, 3e38f};
   for (uint64_t block = 0; block < 4 + (uint64_t(1) << 32) / step / 4096; block++) {
     for (size_t i = 0; i < x.size(); i++) {
       random = random * 6364136223846793005u + 1442695040888963407u;
@@ -184,7 +188,8 @@ bool atan232(const Set& set) {
   float at = 0;
   uint64_t random = 1;
   std::vector<float> x(4096), y(4096), got(4096);
-  const float special[] = {0.0f, -0.0f, 1.0f, -1.0f, INFINITY, -INFINITY, NAN, 2.0f, -2.0f, 1e-40f, -1e-40f, 3e38f, -3e38f, 1e-30f, -1e30f, 7.0f};
+  const float special[] = {0.0f, -0.0f, 1.0f, -1.0f, INFINITY, -INFINITY, NAN, 2.0f, -2.0f, 1e-40f, -1e-40f, 3e38f,
+                           -3e38f, 1e-30f, -1e30f, 7.0f};
   for (int block = 0; block < 200; block++) {
     for (size_t i = 0; i < x.size(); i++) {
       random = random * 6364136223846793005u + 1442695040888963407u;

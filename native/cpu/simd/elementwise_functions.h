@@ -32,6 +32,7 @@ struct Plain {
   static constexpr bool guarded = false;
 };
 
+// UNARY, BINARY and TEST open a struct and the head of its function; the function's body and the struct's end follow.
 #define UNARY(name) struct name##_ : Plain { template <typename T> NABLA_INLINE T f(T x)
 #define BINARY(name) struct name##_ : Plain { template <typename T> NABLA_INLINE T f(T a, T b)
 #define TEST(name) struct name##_ : Plain { template <typename T> NABLA_INLINE uint8_t f(T x)
@@ -162,16 +163,18 @@ struct pow_ : Plain {
   }
 };
 
+template <typename T>
+NABLA_INLINE bool minusOne(T x) { return T(-1) < T(0) && x == T(-1); }
 NABLA_INLINE float fmodOf(float a, float b) { return fmodf(a, b); }
 NABLA_INLINE double fmodOf(double a, double b) { return fmod(a, b); }
 
 BINARY(truncDivide) {
   if constexpr (isReal<T>) return truncOf(a / b);
-  else return b == T(0) ? T(0) : b == T(-1) ? neg_::f(a) : T(a / b);  // -1: the smallest integer wraps
+  else return b == T(0) ? T(0) : minusOne(b) ? neg_::f(a) : T(a / b);  // the smallest integer wraps
 } };
 BINARY(fmod) {
   if constexpr (isReal<T>) return fmodOf(a, b);
-  else return b == T(0) || b == T(-1) ? T(0) : T(a % b);
+  else return b == T(0) || minusOne(b) ? T(0) : T(a % b);
 } };
 BINARY(remainder) {
   const T r = fmod_::f(a, b);
@@ -225,7 +228,7 @@ struct clamp_ : Plain {
   template <typename T>
   NABLA_INLINE T f(T a, T b, T c) {
     const T low = a < b ? b : a, r = low > c ? c : low;  // NaN passes from a
-    if constexpr (isReal<T>) return (b != b) | (c != c) ? b + c : r;
+    if constexpr (isReal<T>) return ((b != b) | (c != c)) != 0 ? b + c : r;
     else return r;
   }
 };

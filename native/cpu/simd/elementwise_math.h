@@ -1,8 +1,8 @@
 // Elementary functions on one float32 or float64, written without branches so that a loop over them becomes vector
 // code on every instruction set. Included once per instruction set, inside that set's namespace.
 //
-// Methods: Cody and Waite's two-part reduction; log and log1p as in fdlibm (s = f/(2+f)); erfc as exp(-x²)·erfcx(x) with
-// x mapped to (x-3)/(x+3) (Schonfelder 1978).
+// Methods: Cody and Waite's two-part reduction; log and log1p as in fdlibm (s = f/(2+f)); erfc as
+// exp(-x²)·erfcx(x) with x mapped to (x-3)/(x+3) (Schonfelder 1978).
 // All polynomials are our own minimax fits (Remez exchange, 40 digits); the bound of each is given beside it.
 // Functions that are not hot compute float32 in float64, which leaves only the final rounding.
 #pragma once
@@ -67,7 +67,9 @@ NABLA_INLINE double madd(double a, double b, double c) {
 template <typename T>
 NABLA_INLINE T absOf(T x) { return ofBits<T>(bitsOf(x) & ~Float<T>::sign); }
 template <typename T>
-NABLA_INLINE T withSign(T x, T sign) { return ofBits<T>((bitsOf(x) & ~Float<T>::sign) | (bitsOf(sign) & Float<T>::sign)); }
+NABLA_INLINE T withSign(T x, T sign) {
+  return ofBits<T>((bitsOf(x) & ~Float<T>::sign) | (bitsOf(sign) & Float<T>::sign));
+}
 NABLA_INLINE float rootOf(float x) { return sqrtf(x); }
 NABLA_INLINE double rootOf(double x) { return sqrt(x); }
 
@@ -184,13 +186,24 @@ NABLA_INLINE double tanhOf(double x) {
   return withSign(e / (e + 2), x);
 }
 
+// 1/(1 + e^-x), where 1 + 2^n·e^r is (1 + 2^n) + 2^n·(e^r - 1) with one rounding; all of it times 2^-shift, so that
+// nothing overflows where the result is denormal.
 template <typename T>
 NABLA_INLINE T sigmoidOf(T x) {
-  const T e = expOf(-absOf(x));
-  return (x < 0 ? e : T(1)) / (1 + e);
+  using F = Float<T>;
+  using B = typename F::Bits;
+  constexpr int shift = sizeof(T) == 4 ? 32 : 64;
+  const T y0 = x > -F::expm1Min ? -F::expm1Min : x;
+  const T y = y0 < F::expMin ? F::expMin : y0;
+  T shifted;
+  const T r = expReduce(-y, shifted);
+  const T small = ofBits<T>(B(F::bias - shift) << F::mantissa);
+  const T scale = ofBits<T>((bitsOf(shifted) - bitsOf(F::toInt) + B(F::bias - shift)) << F::mantissa);
+  return T(1) / madd(scale, madd(r * r, expTail(r), r), small + scale) * small;
 }
 
-// (2 atanh(s)/s - 2)/s² as a polynomial in z = s², for |s| ≤ (√2-1)/(√2+1); its error times z is below 2^-29.2, 2^-58.4.
+// (2 atanh(s)/s - 2)/s² as a polynomial in z = s², for |s| ≤ (√2-1)/(√2+1); its error times z is below
+// 2^-29.2 and 2^-58.4.
 NABLA_INLINE float logTail(float z) { return polynomial(z, 0.666667759f, 0.399774969f, 0.298730463f); }
 NABLA_INLINE double logTail(double z) {
   return polynomial(z, 0.66666666666667351, 0.39999999999411334, 0.28571428743217669, 0.2222219848000403,
@@ -347,8 +360,8 @@ NABLA_INLINE float powOf(float x, float y) {
   return y == 0 || x == 1 || (x == -1 && absOf(y) == HUGE_VALF) ? 1.0f : s;
 }
 
-// erf(x) = 1 - e^-q for x ≥ 0, where q = x·(2/√π + …) is smooth; the error of q moves erf by 2^-27.9 of it at most. From
-// 3.9 on erf is 1. (The leading 1 of 2/√π is kept apart to round once.)
+// erf(x) = 1 - e^-q for x ≥ 0, where q = x·(2/√π + …) is smooth; the error of q moves erf by 2^-27.9 of it at
+// most. From 3.9 on erf is 1. (The leading 1 of 2/√π is kept apart to round once.)
 NABLA_INLINE float erfOf(float x) {
   const float a = absOf(x), b = a > 3.9f ? 3.9f : a;
   const float q = madd(b, polynomial(b, 0.128379167f, 0.636619389f, 0.102777831f, -0.019153066f, -0.000160390075f,

@@ -1,7 +1,8 @@
 // Loops over contiguous blocks for every element-wise function and conversion, compiled once per instruction set with
 // NABLA_ISA naming it (baseline, avx2, avx512). The compiler turns the loops into vector code (-O3 -fno-math-errno
 // -fno-trapping-math -ffp-contract=off). No standard containers or templates here, and nothing with external linkage
-// but the table: an inline function shared with other sources could end up in the binary in this file's instruction set.
+// but the table: an inline function shared with other sources could end up in the binary in this file's instruction
+// set.
 #include "elementwise_table.h"
 
 #include <math.h>
