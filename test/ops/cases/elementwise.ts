@@ -210,4 +210,17 @@ const choices: Case[] = [
   row("where", "torch.where(x0, x1, x2)", [b([4]), fixed(permuted(f([2, 4]))), f([2, 1])], { note: "broadcast" }),
 ];
 
-export const elementwiseCases: Case[] = [...arithmetic, ...functions, ...logic, ...choices];
+const conversion = (note: string, input: InputSpec, dtype: nabla.DType, options: Options = {}): Case =>
+  row("cast", `x0.to(torch.${dtype})`, [input], { note, run: ([x]) => nabla.cast(x, dtype), ...options });
+const conversions: Case[] = [
+  conversion("to float32", f([4]), "float32", {
+    noFirst: "differences need float64",
+    noSecond: "differences need float64",
+  }),
+  conversion("to int32", v([1.9, -1.9, 0, 7]), "int32", { noGrad: ints }),
+  conversion("to bool", v([0, -0, 0.5, Number.NaN]), "bool", { noGrad: ints }),
+  conversion("to uint8", v([255, 256, -1, 0], "int32"), "uint8", { noGrad: ints }),
+  conversion("of int64", i([4]), "float32", { noGrad: ints }),
+];
+
+export const elementwiseCases: Case[] = [...arithmetic, ...functions, ...logic, ...choices, ...conversions];
