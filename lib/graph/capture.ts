@@ -26,7 +26,8 @@ export class Capture {
   /** Gradients assigned inside. */
   readonly grads = new Map<Tensor, Tensor | null>();
 
-  constructor(readonly device: Device) {}
+  /** @param device where the function works; null until its first operation says so */
+  constructor(public device: Device | null) {}
 
   allocate(device: Device, bytes: number): Storage {
     this.checkDevice(device);
@@ -59,6 +60,7 @@ export class Capture {
   }
 
   private checkDevice(device: Device): void {
+    this.device ??= device;
     if (device !== this.device) {
       throw new CaptureError(
         `compile: the function works on device ${device.name}, but was captured for ${this.device.name}; use one device`,

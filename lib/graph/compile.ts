@@ -156,14 +156,14 @@ class Recording {
     args: readonly unknown[],
     inputs: readonly Tensor[],
   ) {
-    this.device = inputs[0]?.storage.device ?? defaultDevice();
-    const capture = new Capture(this.device);
+    const capture = new Capture(null);
     let next = 0;
-    this.stands = withCapture(capture, () => inputs.map((x) => standIn(x, this.device)));
+    this.stands = withCapture(capture, () => inputs.map((x) => standIn(x)));
     const standing = mapTensors(args, () => this.stands[next++]) as readonly unknown[];
     this.result = inScope(null, () => withCapture(capture, () => fn(...standing)));
     if (this.result instanceof Promise)
       throw new CaptureError("compile: the function must not be async; record its synchronous part");
+    this.device = capture.device ?? defaultDevice();
     this.guards = capture.guards;
     this.effects = capture.effects;
     this.scalars = [...capture.scalars];
@@ -252,8 +252,8 @@ const refuse = (): never => {
   );
 };
 
-function standIn(x: Tensor, device: Device): Tensor {
-  const storage = allocate(device, numelOf(x.shape) * dtypeFacts[x.dtype].bytes, "compile");
+function standIn(x: Tensor): Tensor {
+  const storage = allocate(x.storage.device, numelOf(x.shape) * dtypeFacts[x.dtype].bytes, "compile");
   const t = new Tensor(storage, x.dtype, x.shape, rowMajor(x.shape), 0);
   if (x.requiresGrad) t.requireGrad();
   if (x.ownGrad) t.ownGrad = x.ownGrad;

@@ -112,7 +112,8 @@ class Evaluation {
   }
 
   private isTracked: boolean | undefined;
-  private tracked(): boolean {
+  /** True when the result must be part of a graph that was there before. */
+  tracked(): boolean {
     this.isTracked ??= this.outer && leadsElsewhere([this.output], this.variables);
     return this.isTracked;
   }
@@ -256,7 +257,8 @@ export function jvp<A extends readonly Tensor[]>(
     [0],
     "jvp",
   );
-  return [at.value, pulled.pull(null)[0]];
+  const createGraph = at.tracked() || (modes.grad && tangents.some((t) => t.requiresGrad));
+  return [at.value, pulled.pull(null, { createGraph })[0]];
 }
 
 /**
