@@ -134,31 +134,29 @@ function plan(
   });
   const arena = new Arena();
   instructions.forEach((instruction, i) => {
-    const dying = new Set<Slot>();
-    for (const storage of storagesOf([instruction])) {
-      const slot = slots.get(storage) as Slot;
-      if (last.get(storage) === i && slot.offset >= 0) dying.add(slot);
-    }
+    const inherited = new Set<Slot>();
     for (const v of instruction.outs) {
       const slot = slots.get(v.storage) as Slot;
       if (slot.offset >= 0 || isBound(v.storage)) continue;
-      const heir = [...dying].find((d) => canTakeOver(instruction, v, d.storage));
-      if (heir) {
-        slot.offset = heir.offset;
-        dying.delete(heir);
-      } else {
-        slot.offset = arena.take(v.storage.bytes);
-      }
-      if (last.get(v.storage) === i) dying.add(slot); // an output that nobody reads
+      const ends = [...storagesOf([instruction])].map((s) => slots.get(s) as Slot).filter((s) => s.offset >= 0);
+      const old = ends.find(
+        (s) => last.get(s.storage) === i && !inherited.has(s) && canTakeOver(instruction, v, s.storage),
+      );
+      if (old) inherited.add(old);
+      slot.offset = old ? old.offset : arena.take(v.storage.bytes);
     }
-    for (const d of dying) arena.give(d.offset, d.storage.bytes);
+    for (const storage of new Set(storagesOf([instruction]))) {
+      const slot = slots.get(storage) as Slot;
+      if (last.get(storage) === i && slot.offset >= 0 && !inherited.has(slot)) arena.give(slot.offset, storage.bytes);
+    }
   });
   return arena.bytes;
 }
 
 /** True when an element-wise result can lie where an input that ends here lay. */
-function canTakeOver({ op, ins }: Instruction, out: View, storage: Storage): boolean {
-  if (op !== "elementwise" || storage === out.storage || storage.bytes !== out.storage.bytes) return false;
+function canTakeOver({ op, outs, ins }: Instruction, out: View, storage: Storage): boolean {
+  if (op !== "elementwise" || storage.bytes !== out.storage.bytes || outs.some((v) => v.storage === storage))
+    return false;
   const same = (x: View): boolean => x.dtype === out.dtype && viewKey({ ...x, storage: out.storage }) === viewKey(out);
   return ins.every((x) => !isView(x) || x.storage !== storage || same(x));
 }

@@ -211,8 +211,9 @@ export function memoryLimit(): number {
     const asked = process.env.NABLA_MEMORY_LIMIT;
     if (asked) {
       const match = /^(\d+(?:\.\d+)?)\s*(?:([KMGT])i?B)?$/i.exec(asked);
-      if (!match) throw new ValueError(`NABLA_MEMORY_LIMIT: "${asked}" is not a size; write bytes, or "512MiB", "2GiB"`);
-      limit = Number(match[1]) * 1024 ** (" KMGT".indexOf((match[2] ?? " ").toUpperCase()));
+      if (!match)
+        throw new ValueError(`NABLA_MEMORY_LIMIT: "${asked}" is not a size; write bytes, or "512MiB", "2GiB"`);
+      limit = Number(match[1]) * 1024 ** " KMGT".indexOf((match[2] ?? " ").toUpperCase());
     }
   }
   return limit;

@@ -117,7 +117,7 @@ onEveryDevice("random programs", (device) => {
         };
         expect(play(true)).toEqual(play(false));
       }),
-      { numRuns: 100 },
+      { numRuns: 150 },
     );
   });
 });

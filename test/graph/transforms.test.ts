@@ -96,6 +96,11 @@ describe("products with Jacobians", () => {
     const [y, t] = jvp(fn, [f64([1, 2])], [f64([1, 0])]);
     expect(y.toArray()).toEqual([3, 6]);
     expect(t.toArray()).toEqual([4, 2]); // J = [[3 + 1, 1], [2, 3 + 2]]
+    expect([y.requiresGrad, t.requiresGrad]).toEqual([false, false]);
+    const [x, v] = [f64([1, 2], true), f64([1, 3], true)];
+    jvp(fn, [x], [v])[1].sum().backward();
+    expect(v.grad!.toArray()).toEqual([6, 6]);
+    expect(x.grad!.toArray()).toEqual([8, 8]); // of (Σx)·(Σv) + (Σv)·(Σx)
     expect(() => jvp(fn, [f64([1])], [])).toThrow(ValueError);
     expect(() => jvp(fn, [f64([1])], [f64([1, 2])])).toThrow(ShapeError);
   });

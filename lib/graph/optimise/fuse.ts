@@ -59,10 +59,18 @@ class Group {
 }
 
 export function fuseElementwise(instructions: readonly Instruction[], { device, survives }: Rewrite): Instruction[] {
-  const readers = new Map<Storage, number>();
-  for (const { ins } of instructions) {
-    for (const x of ins) if (isView(x)) readers.set(x.storage, (readers.get(x.storage) ?? 0) + 1);
-  }
+  /** Positions of the instructions that read a storage. */
+  const readers = new Map<Storage, number[]>();
+  const position = new Map<Instruction, number>();
+  instructions.forEach((instruction, i) => {
+    position.set(instruction, i);
+    for (const x of instruction.ins) {
+      if (!isView(x)) continue;
+      const list = readers.get(x.storage);
+      if (list) list.push(i);
+      else readers.set(x.storage, [i]);
+    }
+  });
   const out: Instruction[] = [];
   let open: Group[] = [];
 
@@ -72,16 +80,14 @@ export function fuseElementwise(instructions: readonly Instruction[], { device, 
       out.push(group.members[0]);
       return;
     }
-    const inside = new Map<Storage, number>();
-    for (const { ins } of group.members) {
-      for (const x of ins) if (isView(x)) inside.set(x.storage, (inside.get(x.storage) ?? 0) + 1);
-    }
     // A value that only the group reads stays in registers.
+    const inside = new Set(group.members.map((m) => position.get(m)));
     const stored = new Map<string, View>();
-    for (const { outs } of group.members) {
-      for (const v of outs) {
-        if (survives(v.storage) || (readers.get(v.storage) ?? 0) > (inside.get(v.storage) ?? 0))
-          stored.set(viewKey(v), v);
+    for (const member of group.members) {
+      const at = position.get(member) as number;
+      for (const v of member.outs) {
+        const later = (readers.get(v.storage) ?? []).some((r) => r > at && !inside.has(r));
+        if (later || survives(v.storage)) stored.set(viewKey(v), v);
       }
     }
     const outs = [...stored.values()];
