@@ -19,6 +19,7 @@ export interface Addon {
   load(words: Int32Array): number;
   unload(id: number): void;
   track(owners: object[], slots: Int32Array): void;
+  untrack(slots: Int32Array): void;
   sweep(): Int32Array;
   adjustMemory(delta: number): void;
   memory(): { inUse: number; pooled: number; peak: number };

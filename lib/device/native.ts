@@ -30,8 +30,6 @@ const FREE = 0;
 const NEW = 1;
 /** The addon watches the owner. */
 const WATCHED = 2;
-/** Released, but the addon still watches the former owner: the number rests until that one is reported. */
-const RELEASED = 3;
 
 export class NativeDevice implements Device {
   readonly ops: ReadonlyMap<string, number>;
@@ -43,6 +41,8 @@ export class NativeDevice implements Device {
   private readonly freeSlots: number[] = [];
   /** Owners bound since the last batch, held alive until the addon watches them. */
   private newcomers: Owner[] = [];
+  /** Slots released since the last batch whose former owners the addon still watches. */
+  private leavers: number[] = [];
 
   constructor(
     readonly name: string,
@@ -67,8 +67,8 @@ export class NativeDevice implements Device {
   release(owner: Owner): number {
     const slot = owner.slot;
     owner.slot = -1;
-    if (this.states[slot] === NEW) this.recycle(slot);
-    else this.states[slot] = RELEASED;
+    if (this.states[slot] === WATCHED) this.leavers.push(slot);
+    this.recycle(slot);
     return slot;
   }
 
@@ -76,8 +76,8 @@ export class NativeDevice implements Device {
     const collected = this.addon.sweep();
     let kept = 0;
     for (const slot of collected) {
-      // The `free` of a released slot is written already.
-      if (this.states[slot] === WATCHED) collected[kept++] = slot;
+      if (this.states[slot] !== WATCHED) continue; // a leaver's: its `free` is written already
+      collected[kept++] = slot;
       this.recycle(slot);
     }
     return collected.subarray(0, kept);
@@ -154,8 +154,12 @@ export class NativeDevice implements Device {
     return { isa, threads: this.addon.getThreads(), abi, path: this.path };
   }
 
-  /** Hands the new owners to the addon, which reports each in `sweep` once it was collected. */
+  /** Tells the addon whom to watch no longer, and whom from now on: it reports them in `sweep` once they are collected. */
   private watch(): void {
+    if (this.leavers.length > 0) {
+      this.addon.untrack(Int32Array.from(this.leavers));
+      this.leavers = [];
+    }
     if (this.newcomers.length === 0) return;
     const owners = this.newcomers.filter((owner) => owner.slot >= 0); // the others were released meanwhile
     const slots = Int32Array.from(owners, (owner) => owner.slot);
