@@ -40,6 +40,10 @@ FIRST(int, pthread_detach, (pthread_t thread), (thread))
 FIRST(int, pthread_join, (pthread_t thread, void** result), (thread, result))
 FIRST(int, pthread_once, (pthread_once_t * once, void (*run)()), (once, run))
 FIRST(int, __pthread_key_create, (pthread_key_t * key, void (*destroy)(void*)), (key, destroy))
+FIRST(int, pthread_key_create, (pthread_key_t * key, void (*destroy)(void*)), (key, destroy))
+FIRST(int, pthread_key_delete, (pthread_key_t key), (key))
+FIRST(void*, pthread_getspecific, (pthread_key_t key), (key))
+FIRST(int, pthread_setspecific, (pthread_key_t key, const void* value), (key, value))
 
 // 2.32: lets shared_ptr count without atomics while there is one thread; in Node there never is.
 HIDDEN char singleThreaded __asm__("__libc_single_threaded");

@@ -14,6 +14,21 @@
 #include "errors.h"
 #include "machine.h"
 
+// Under AddressSanitizer, what a buffer did not ask for and what is free must not be touched.
+#if defined(__SANITIZE_ADDRESS__)
+#define NABLA_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define NABLA_ASAN 1
+#endif
+#endif
+#if defined(NABLA_ASAN)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#endif
+
 namespace nabla {
 
 namespace {
@@ -53,6 +68,7 @@ char* systemAllocate(int64_t size) {
 }
 
 void systemFree(void* block, int64_t size) {
+  ASAN_UNPOISON_MEMORY_REGION(block, size_t(size));
 #if defined(_WIN32)
   _aligned_free(block);
 #else
@@ -122,6 +138,8 @@ char* Pool::allocate(int64_t bytes) {
       block = take(c.size);
     }
     if (block) {
+      ASAN_UNPOISON_MEMORY_REGION(block, size_t(bytes));
+      ASAN_POISON_MEMORY_REGION(block + bytes, size_t(c.size - bytes));
       statistics_.inUse += c.size;
       statistics_.peak = std::max(statistics_.peak, statistics_.inUse);
       return block;
@@ -143,7 +161,9 @@ void Pool::release(char* block, int64_t bytes) {
     if (c.size > memoryLimit() / 4) return systemFree(block, c.size);
   }
   Free* head = reinterpret_cast<Free*>(block);
+  ASAN_UNPOISON_MEMORY_REGION(block, sizeof(Free));
   head->next = lists_[c.index];
+  ASAN_POISON_MEMORY_REGION(block + sizeof(Free), size_t(c.size) - sizeof(Free));
   lists_[c.index] = head;
   statistics_.pooled += c.size;
 }

@@ -33,7 +33,7 @@ void Executor::run(const int32_t* words, int64_t length) {
       size = instruction[1];
       execute(instruction, size);
     } catch (...) {
-      // An instruction that touches spoilt buffers is no error of its own.
+      // That a slot has no buffer because its alloc failed is no error of the instruction.
       FailurePtr failure = inherited(instruction, size);
       spoil(instruction, size, failure ? failure : caught());
     }
@@ -94,12 +94,12 @@ void Executor::spoil(const int32_t* words, int64_t length, FailurePtr failure) {
   });
 }
 
-// The error of the first buffer, among those an instruction needs, that is spoilt; null if none is.
+// The error of the first slot of an instruction whose alloc failed; null if there is none.
 FailurePtr Executor::inherited(const int32_t* words, int64_t length) {
   FailurePtr failure;
   if (length < kHeaderWords || words[0] >= kernelCount) return failure;
-  eachSlot(words, length, [&](int32_t slot, bool output) {
-    if (!failure && isLive(slot) && (!output || buffers_[slot].bytes < 0)) failure = slots_[slot].poison;
+  eachSlot(words, length, [&](int32_t slot, bool) {
+    if (!failure && isLive(slot) && buffers_[slot].bytes < 0) failure = slots_[slot].poison;
   });
   return failure;
 }
