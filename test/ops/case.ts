@@ -7,7 +7,7 @@ export interface InputSpec {
   readonly shape: readonly number[];
   readonly dtype: DType | "float";
   /** Values in row-major order, all of them exact in float32. */
-  readonly values: (seed: string) => number[];
+  readonly values: (seed: string, shape?: readonly number[]) => number[];
   /** Whether gradients with respect to it are checked; by default those of floats are. */
   readonly grad: boolean;
   /** `"permuted"`: the dimensions lie in reverse order in memory; `"strided"`: with gaps between the elements. */
@@ -76,9 +76,9 @@ export const f = (shape: readonly number[], low = -2, high = 2): InputSpec => ({
   dtype: "float",
   grad: true,
   layout: "contiguous",
-  values: (seed) => {
+  values: (seed, size = shape) => {
     const next = generator(seed);
-    const n = count(shape);
+    const n = count(size);
     return shuffled(n, next).map((k) => {
       const x = low + ((k + 0.3 + 0.4 * next()) * (high - low)) / n;
       return (2 * Math.floor(x * 2048) + 1) / 4096;

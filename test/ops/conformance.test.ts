@@ -13,6 +13,9 @@ import {
   tensor,
 } from "../../lib/index.js";
 import { type Case, describe as describeCase, titleOf, weights } from "./case.js";
+import { activationCases } from "./cases/activation.js";
+import { elementwiseCases } from "./cases/elementwise.js";
+import { reduceCases } from "./cases/reduce.js";
 import { cases } from "./cases.js";
 import { type Float, inputsOf, targets } from "./devices.js";
 
@@ -132,6 +135,35 @@ describe.each(targets)("device $name", ({ name: device, missing }) => {
           expect(gradgradcheck((...xs) => row.run(xs), inputsOf(row, device, "float64", true))).toBe(true));
       }
     }
+  });
+});
+
+/** Shapes beyond one vector, one thread and one block of a native kernel. */
+const LARGE = [19, 1031];
+/** Rows of one shape in two dimensions, but for products, which overflow. */
+const scalable = [...elementwiseCases, ...activationCases, ...reduceCases].filter(({ name, inputs }) => {
+  const [{ shape }] = inputs;
+  const plain = inputs.every((x) => x.dtype === "float" && x.layout === "contiguous" && `${x.shape}` === `${shape}`);
+  return plain && shape.length === 2 && shape[0] > 2 && !/prod/.test(name);
+});
+const native = targets.filter((t) => t.name !== "js");
+
+describe.each(native)("large tensors on device $name as on js", ({ name: device, missing }) => {
+  if (missing) {
+    test.skip(`${missing}: ${scalable.length} rows are not compared`, () => {});
+    return;
+  }
+  test.each(scalable.map((c) => ({ title: titleOf(c), row: c })))("$title", ({ row }) => {
+    const large = { ...row, inputs: row.inputs.map((x) => ({ ...x, shape: LARGE })) };
+    const [js, other] = ["js", device].map((name) => {
+      setDefaultDevice(name);
+      const inputs = inputsOf(large, name, "float32", !row.noGrad);
+      const out = listed(row.run(inputs));
+      return [...out.map((y) => numbers(y.dataSync())), ...gradientsOf(large, inputs, out)];
+    });
+    js.forEach((values, k) => {
+      if (values) compare(other[k] as number[], values, 2 * toleranceOf(row, "float32"), `value or gradient ${k}`);
+    });
   });
 });
 

@@ -13,7 +13,7 @@ export const targets: readonly { name: string; missing: string | null }[] = ["js
 /** The input as a leaf on a device. */
 export function make(spec: InputSpec, seed: string, device: string, float: Float, grad: boolean): Tensor {
   const dtype = spec.dtype === "float" ? float : spec.dtype;
-  const values = spec.values(seed);
+  const values = spec.values(seed, spec.shape);
   const options = { dtype, device };
   const leaf = (t: Tensor): Tensor => (grad && spec.grad ? t.detach().requireGrad() : t.detach());
   if (spec.layout === "permuted") {

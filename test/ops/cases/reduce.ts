@@ -4,6 +4,8 @@ import type { Tensor } from "../../../lib/index.js";
 import * as nabla from "../../../lib/index.js";
 import { b, type Case, f, fixed, type InputSpec, i, permuted, v } from "../case.js";
 
+/** The functions, to be chosen by name. */
+const ops = { ...nabla };
 const ints = "integers have no gradient";
 const order = "positions and truth values have no gradient";
 const kink = { noFirst: "a kink", noSecond: "a kink" };
@@ -29,7 +31,7 @@ const pair = ({ values, indices }: nabla.Selected): Tensor[] => [values, indices
 
 /** A reduction over all, one and several dimensions, with strides, kept, of a scalar, of nothing. */
 function reduction(name: "sum" | "mean" | "prod" | "amax" | "amin", torch: string): Case[] {
-  const fn = nabla[name];
+  const fn = ops[name];
   const several = name !== "prod";
   return [
     row(
@@ -58,7 +60,7 @@ function reduction(name: "sum" | "mean" | "prod" | "amax" | "amin", torch: strin
 }
 
 const truth = (name: "any" | "all"): Case[] => {
-  const fn = nabla[name];
+  const fn = ops[name];
   const noGrad = order;
   return [
     row(name, "", b([3, 4]), (x) => fn(x), `x0.${name}()`, { noGrad }),
@@ -71,9 +73,9 @@ const truth = (name: "any" | "all"): Case[] => {
 };
 
 const extrema = (name: "max" | "min"): Case[] => {
-  const fn = nabla[name];
+  const fn = ops[name];
   const arg = `arg${name}` as "argmax" | "argmin";
-  const position = nabla[arg];
+  const position = ops[arg];
   return [
     row(name, "", f([3, 4]), (x) => fn(x), `x0.${name}()`),
     row(name, "along one", f([3, 4]), (x) => pair(fn(x, 1)), `tuple(x0.${name}(1))`),
@@ -82,7 +84,7 @@ const extrema = (name: "max" | "min"): Case[] => {
       noGrad: "the values are the point",
     }),
     row(name, "integers", i([3, 4]), (x) => fn(x), `x0.${name}()`, { noGrad: ints }),
-    row(`a${name}`, "ties share the gradient", v([1, 2, 2, 1]), (x) => nabla[`a${name}`](x), `x0.a${name}(0)`, kink),
+    row(`a${name}`, "ties share the gradient", v([1, 2, 2, 1]), (x) => ops[`a${name}`](x), `x0.a${name}(0)`, kink),
     row(arg, "", f([3, 4]), (x) => position(x), `x0.${arg}()`, { noGrad: order }),
     row(arg, "along one", f([3, 4]), (x) => position(x, 0), `x0.${arg}(0)`, { noGrad: order }),
     row(
