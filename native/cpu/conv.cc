@@ -10,8 +10,9 @@ namespace nabla {
 namespace {
 
 constexpr int64_t kTileBytes = 512 << 10;  // of columns
-constexpr int64_t kLeastPixels = 128;      // of a tile, however many rows it has
+constexpr int64_t kLeastPixels = 256;      // of a tile, however many rows it has
 constexpr int64_t kWork = 1 << 19;         // multiplications of a chunk
+constexpr int64_t kSumBytes = 256 << 10;   // of a weight gradient that a task adds to
 constexpr int64_t kParts = 16;             // partial sums of a weight gradient, at most …
 constexpr int64_t kPartBytes = 64 << 20;   // … and their memory
 
@@ -28,16 +29,28 @@ struct Shape {
   bool pointwise() const {  // the columns are the image itself
     return R == 1 && S == 1 && strideH == 1 && strideW == 1 && padH == 0 && padW == 0 && P == H && Q == W;
   }
-  bool depthwise() const { return Cg == 1 && groups > 1 && Og <= 2; }
-  int64_t tilePixels(size_t itemSize) const {
-    const int64_t most = std::max(kLeastPixels, kTileBytes / std::max<int64_t>(1, K * int64_t(itemSize)));
-    return ceilDiv(ceilDiv(pixels, ceilDiv(pixels, most)), 64) * 64;
+  bool depthwise() const {  // and the image with its padding is not out of all proportion
+    constexpr int64_t kMost = 1 << 16;
+    return Cg == 1 && groups > 1 && Og <= 2 && (P - 1) * strideH + (R - 1) * dilationH < kMost &&
+           (Q - 1) * strideW + (S - 1) * dilationW < kMost;
   }
-  // Pixels [from, to) of an output row whose window column s is inside the image.
-  void inside(int64_t s, int64_t& from, int64_t& to) const {
-    const int64_t shift = s * dilationW - padW;
-    from = std::min(Q, shift >= 0 ? 0 : ceilDiv(-shift, strideW));
-    to = shift >= W ? from : std::max(from, std::min(Q, (W - 1 - shift) / strideW + 1));
+  // With stride 1 the adjoint in x is a convolution of dy, with the window mirrored and the channels exchanged. (A
+  // negative padding cuts dy.)
+  Shape adjoint() const {
+    Shape a = *this;
+    a.C = O, a.H = P, a.W = Q, a.O = C, a.P = H, a.Q = W, a.Cg = Og, a.Og = Cg;
+    a.padH = (R - 1) * dilationH - padH, a.padW = (S - 1) * dilationW - padW;
+    a.K = Og * R * S, a.pixels = H * W;
+    return a;
+  }
+  // Output rows (columns) [from, to) whose window row r (column t) is inside the image.
+  static void inside(int64_t results, int64_t size, int64_t stride, int64_t shift, int64_t& from, int64_t& to) {
+    from = shift >= 0 ? 0 : ceilDiv(-shift, stride);
+    to = shift >= size ? 0 : std::min(results, (size - 1 - shift) / stride + 1);
+  }
+  void insideRows(int64_t r, int64_t& from, int64_t& to) const { inside(P, H, strideH, r * dilationH - padH, from, to); }
+  void insideColumns(int64_t t, int64_t& from, int64_t& to) const {
+    inside(Q, W, strideW, t * dilationW - padW, from, to);
   }
   int64_t column(int64_t q, int64_t s) const { return q * strideW + s * dilationW - padW; }
   int64_t row(int64_t p, int64_t r) const { return p * strideH + r * dilationH - padH; }
@@ -82,7 +95,7 @@ class Input {
     if (direct_ || v.numel() == 0) return;
     C* const to = copy_.template get<C>();
     overRowsOf(v, [&](int64_t row, int64_t offset) {
-      loadRows(v, &offset, 1, v.shape[3], v.strides[3], to + row * v.shape[3]);
+      loadRows(v, &offset, 1, v.shape[3], v.strides[3], to + row * v.shape[3], v.shape[3]);
     });
   }
 
@@ -118,7 +131,8 @@ class Output {
   void finish() {
     if (direct_ || view_.numel() == 0) return;
     Input<C>::overRowsOf(view_, [&](int64_t row, int64_t offset) {
-      storeRows(view_, &offset, 1, view_.shape[3], view_.strides[3], data + row * view_.shape[3]);
+      storeRows(view_, &offset, 1, view_.shape[3], view_.strides[3], data + row * view_.shape[3],
+                view_.shape[3]);
     });
   }
 
@@ -131,41 +145,103 @@ class Output {
   C* const data;
 };
 
-// Splits the pixels [first, last) at the ends of output rows: body(p, from q, to q, position in the tile).
-template <typename Body>
-inline void overPixelRows(const Shape& s, int64_t first, int64_t last, Body body) {
-  for (int64_t j = first; j < last;) {
-    const int64_t p = j / s.Q, from = j % s.Q, to = std::min(s.Q, from + last - j);
-    body(p, from, to, j - first);
-    j += to - from;
+// How the pixels of the batch are cut in tiles: whole rows of an image, or, where a row is too long, parts of one, or,
+// where images are small, several whole images side by side.
+struct Tiling {
+  int64_t rows, width, acrossRow, perImage, images;
+  int64_t count, pitch;  // of tiles; elements between the rows of a tile of columns
+  // For columns of `depth` elements of itemSize bytes.
+  Tiling(const Shape& s, int64_t depth, size_t itemSize) {
+    const int64_t most = std::max(kLeastPixels, kTileBytes / std::max<int64_t>(1, depth * int64_t(itemSize)));
+    acrossRow = ceilDiv(s.Q, most);
+    width = ceilDiv(s.Q, acrossRow);
+    rows = acrossRow > 1 ? 1 : ceilDiv(s.P, ceilDiv(s.P, std::max<int64_t>(1, most / s.Q)));  // evenly
+    perImage = ceilDiv(s.P, rows) * acrossRow;
+    images = perImage > 1 ? 1 : std::min(s.N, std::max<int64_t>(1, kLeastPixels / s.pixels));
+    count = ceilDiv(s.N, images) * perImage;
+    pitch = ceilDiv(images * rows * width, 16) * 16;
   }
+};
+struct Tile {
+  int64_t n, images;          // images [n, n + images)
+  int64_t p, rows, q, width;  // output pixels [p, p + rows) × [q, q + width) of each
+  int64_t first, pixels;      // their place in an image: contiguous
+  Tile(const Shape& s, const Tiling& t, int64_t index)
+      : n(index / t.perImage * t.images),
+        images(std::min(t.images, s.N - n)),
+        p(index % t.perImage / t.acrossRow * t.rows),
+        rows(std::min(t.rows, s.P - p)),
+        q(index % t.acrossRow * t.width),
+        width(std::min(t.width, s.Q - q)),
+        first(p * s.Q + q),
+        pixels(rows * width) {}
+  explicit Tile(const Shape& s)  // one whole image
+      : n(0), images(1), p(0), rows(s.P), q(0), width(s.Q), first(0), pixels(s.pixels) {}
+};
+
+// The kernels of the instruction set, or plain loops for float64.
+void copyBlock(const float* x, int64_t xStride, int64_t rows, int64_t n, float* y, int64_t yStride) {
+  rowKernels().copyBlock(x, xStride, rows, n, y, yStride);
+}
+void copyBlock(const double* x, int64_t xStride, int64_t rows, int64_t n, double* y, int64_t yStride) {
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t i = 0; i < n; i++) y[r * yStride + i] = x[r * xStride + i];
+}
+void correlate(const float* x, int64_t xStride, const float* w, const int64_t* offset, int64_t taps, int64_t rows,
+               int64_t n, float* y) {
+  rowKernels().correlate(x, xStride, w, offset, taps, rows, n, y);
+}
+void correlate(const double* x, int64_t xStride, const double* w, const int64_t* offset, int64_t taps, int64_t rows,
+               int64_t n, double* y) {
+  std::fill(y, y + rows * n, 0.0);
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t k = 0; k < taps; k++)
+      for (int64_t i = 0; i < n; i++) y[r * n + i] += w[k] * x[r * xStride + offset[k] + i];
+}
+float dotBlock(const float* x, int64_t xStride, int64_t rows, int64_t n, const float* y, int64_t yStride) {
+  return rowKernels().dotBlock(x, xStride, rows, n, y, yStride);
+}
+double dotBlock(const double* x, int64_t xStride, int64_t rows, int64_t n, const double* y, int64_t yStride) {
+  return sumTerms<double>(0, rows, [=](int64_t r) {
+    return sumTerms<double>(0, n, [=](int64_t i) { return x[r * xStride + i] * y[r * yStride + i]; });
+  });
 }
 
-// The columns of pixels [first, last), `channels` channels of R·S rows each with `width` elements between rows.
+// Where window element (r, t) of the pixels of a tile falls inside the image: rows [p0, p1), columns [q0, q1) of the
+// tile, the first of which is at `at` in the image.
+struct Inside {
+  int64_t p0, p1, q0, q1, at;
+  Inside(const Shape& s, const Tile& tile, int64_t r, int64_t t) {
+    s.insideRows(r, p0, p1);
+    s.insideColumns(t, q0, q1);
+    p0 = std::max(p0 - tile.p, int64_t(0));
+    p1 = std::min(p1 - tile.p, tile.rows);
+    q0 = std::max(q0 - tile.q, int64_t(0));
+    q1 = std::min(q1 - tile.q, tile.width);
+    if (p0 >= p1 || q0 >= q1) p0 = p1 = q0 = q1 = at = 0;
+    else at = s.row(tile.p + p0, r) * s.W + s.column(tile.q + q0, t);
+  }
+};
+
+// The columns of a tile: `channels` channels of R·S rows of pixels, `pitch` apart, from channel `channel` on.
 template <typename C>
-void makeColumns(const Shape& s, const C* image, int64_t channels, int64_t first, int64_t last, int64_t width, C* columns) {
-  for (int64_t c = 0; c < channels; c++, image += s.H * s.W) {
+void makeColumns(const Shape& s, const Tile& tile, const C* x, int64_t channel, int64_t channels, int64_t pitch,
+                 C* columns) {
+  for (int64_t c = 0; c < channels; c++) {
     for (int64_t r = 0; r < s.R; r++) {
-      for (int64_t t = 0; t < s.S; t++, columns += width) {
-        int64_t lo, hi;
-        s.inside(t, lo, hi);
-        overPixelRows(s, first, last, [&](int64_t p, int64_t from, int64_t to, int64_t at) {
-          C* const y = columns + at - from;
-          const int64_t h = s.row(p, r);
-          if (h < 0 || h >= s.H) {
-            std::fill(y + from, y + to, C(0));
-            return;
-          }
-          const int64_t a = std::min(std::max(lo, from), to), b = std::max(a, std::min(hi, to));
-          std::fill(y + from, y + a, C(0));
-          if (a < b) {
-            const C* const x = image + h * s.W + s.column(a, t);
-            if (s.strideW == 1) std::copy(x, x + (b - a), y + a);
-            else
-              for (int64_t q = 0; q < b - a; q++) y[a + q] = x[q * s.strideW];
-          }
-          std::fill(y + b, y + to, C(0));
-        });
+      for (int64_t t = 0; t < s.S; t++, columns += pitch) {
+        const Inside in(s, tile, r, t);
+        const int64_t rows = in.p1 - in.p0, n = in.q1 - in.q0;
+        if (rows * n < tile.pixels) std::fill(columns, columns + tile.images * tile.pixels, C(0));
+        if (rows == 0) continue;
+        for (int64_t i = 0; i < tile.images; i++) {
+          C* const y = columns + i * tile.pixels + in.p0 * tile.width + in.q0;
+          const C* const from = x + ((tile.n + i) * s.C + channel + c) * s.H * s.W + in.at;
+          if (s.strideW == 1) copyBlock(from, s.strideH * s.W, rows, n, y, tile.width);
+          else
+            for (int64_t p = 0; p < rows; p++)
+              for (int64_t q = 0; q < n; q++) y[p * tile.width + q] = from[p * s.strideH * s.W + q * s.strideW];
+        }
       }
     }
   }
@@ -173,23 +249,17 @@ void makeColumns(const Shape& s, const C* image, int64_t channels, int64_t first
 
 // The adjoint of makeColumns: adds each column to the image.
 template <typename C>
-void addColumns(const Shape& s, const C* columns, int64_t channels, int64_t first, int64_t last, int64_t width, C* image) {
+void addColumns(const Shape& s, const Tile& tile, const C* columns, int64_t channels, int64_t pitch, C* image) {
   for (int64_t c = 0; c < channels; c++, image += s.H * s.W) {
     for (int64_t r = 0; r < s.R; r++) {
-      for (int64_t t = 0; t < s.S; t++, columns += width) {
-        int64_t lo, hi;
-        s.inside(t, lo, hi);
-        overPixelRows(s, first, last, [&](int64_t p, int64_t from, int64_t to, int64_t at) {
-          const int64_t h = s.row(p, r);
-          const int64_t a = std::max(lo, from), b = std::min(hi, to);
-          if (h < 0 || h >= s.H || a >= b) return;
-          const C* const y = columns + at + (a - from);
-          C* const x = image + h * s.W + s.column(a, t);
-          if (s.strideW == 1)
-            for (int64_t q = 0; q < b - a; q++) x[q] += y[q];
-          else
-            for (int64_t q = 0; q < b - a; q++) x[q * s.strideW] += y[q];
-        });
+      for (int64_t t = 0; t < s.S; t++, columns += pitch) {
+        const Inside in(s, tile, r, t);
+        const int64_t rows = in.p1 - in.p0, n = in.q1 - in.q0;
+        if (rows == 0) continue;
+        const C* const y = columns + in.p0 * tile.width + in.q0;
+        C* const x = image + in.at;
+        for (int64_t i = 0; i < rows; i++)
+          for (int64_t q = 0; q < n; q++) x[i * s.strideH * s.W + q * s.strideW] += y[i * tile.width + q];
       }
     }
   }
@@ -197,62 +267,39 @@ void addColumns(const Shape& s, const C* columns, int64_t channels, int64_t firs
 
 int64_t grainOf(int64_t work) { return std::max<int64_t>(1, kWork / std::max<int64_t>(1, work)); }
 
-// ---- Depthwise: body(p, from q, to q, row of the image at `from`) for each output row under window element (r, t).
-template <typename C, typename Body>
-inline void overWindow(const Shape& s, C* image, int64_t r, int64_t t, Body body) {
-  int64_t lo, hi;
-  s.inside(t, lo, hi);
-  if (lo >= hi) return;
-  for (int64_t p = 0; p < s.P; p++) {
-    const int64_t h = s.row(p, r);
-    if (h >= 0 && h < s.H) body(p, lo, hi, image + h * s.W + s.column(lo, t));
-  }
-}
+// ---- Depthwise.
 
+// Every result is summed in a register over the window, in a copy of the image with its padding.
 template <typename C>
-void depthwise(const Shape& s, const C* x, const C* w, C* y) {
-  parallelRange(s.N * s.O, grainOf(s.pixels * s.R * s.S), [&](int64_t begin, int64_t end) {
+void depthwise(const Shape& s, const Call& c, const C* x, const C* w, C* y) {
+  const int64_t height = (s.P - 1) * s.strideH + (s.R - 1) * s.dilationH + 1;
+  const int64_t width = (s.Q - 1) * s.strideW + (s.S - 1) * s.dilationW + 1;
+  const int64_t top = std::max(-s.padH, int64_t(0)), left = std::max(-s.padW, int64_t(0));  // what is cut
+  const int64_t down = std::max(s.padH, int64_t(0)), right = std::max(s.padW, int64_t(0));
+  const int64_t rows = std::min(s.H - top, height - down), columns = std::min(s.W - left, width - right);
+  parallelRange(s.N * s.O, grainOf(s.pixels * s.K), [&](int64_t begin, int64_t end) {
+    Scratch memory(c, size_t(height * width) * sizeof(C)), offsets(c, size_t(s.K) * sizeof(int64_t));
+    C* const padded = memory.get<C>();
+    int64_t* const offset = offsets.get<int64_t>();
+    for (int64_t k = 0; k < s.K; k++) offset[k] = k / s.S * s.dilationH * width + k % s.S * s.dilationW;
+    std::fill(padded, padded + height * width, C(0));
     for (int64_t job = begin; job < end; job++) {
       const int64_t n = job / s.O, o = job % s.O;
       const C* const image = x + (n * s.C + o / s.Og) * s.H * s.W;
+      if (rows > 0 && columns > 0)
+        copyBlock(image + top * s.W + left, s.W, rows, columns, padded + down * width + right, width);
       C* const to = y + job * s.pixels;
-      std::fill(to, to + s.pixels, C(0));
-      for (int64_t r = 0; r < s.R; r++)
-        for (int64_t t = 0; t < s.S; t++) {
-          const C weight = w[(o * s.R + r) * s.S + t];
-          overWindow(s, image, r, t, [&](int64_t p, int64_t lo, int64_t hi, const C* from) {
-            C* const row = to + p * s.Q + lo;
-            if (s.strideW == 1)
-              for (int64_t q = 0; q < hi - lo; q++) row[q] += weight * from[q];
-            else
-              for (int64_t q = 0; q < hi - lo; q++) row[q] += weight * from[q * s.strideW];
-          });
-        }
-    }
-  });
-}
-
-template <typename C>
-void depthwiseInputGrad(const Shape& s, const C* dy, const C* w, C* dx) {
-  parallelRange(s.N * s.C, grainOf(s.Og * s.pixels * s.R * s.S), [&](int64_t begin, int64_t end) {
-    for (int64_t job = begin; job < end; job++) {
-      const int64_t n = job / s.C, c = job % s.C;
-      C* const image = dx + job * s.H * s.W;
-      std::fill(image, image + s.H * s.W, C(0));
-      for (int64_t o = c * s.Og; o < (c + 1) * s.Og; o++) {
-        const C* const from = dy + (n * s.O + o) * s.pixels;
-        for (int64_t r = 0; r < s.R; r++)
-          for (int64_t t = 0; t < s.S; t++) {
-            const C weight = w[(o * s.R + r) * s.S + t];
-            overWindow(s, image, r, t, [&](int64_t p, int64_t lo, int64_t hi, C* to) {
-              const C* const row = from + p * s.Q + lo;
-              if (s.strideW == 1)
-                for (int64_t q = 0; q < hi - lo; q++) to[q] += weight * row[q];
-              else
-                for (int64_t q = 0; q < hi - lo; q++) to[q * s.strideW] += weight * row[q];
-            });
-          }
+      if (s.strideW == 1) {
+        correlate(padded, s.strideH * width, w + o * s.K, offset, s.K, s.P, s.Q, to);
+        continue;
       }
+      for (int64_t p = 0; p < s.P; p++)
+        for (int64_t q = 0; q < s.Q; q++) {
+          C sum = 0;
+          for (int64_t k = 0; k < s.K; k++)
+            sum += w[o * s.K + k] * padded[p * s.strideH * width + q * s.strideW + offset[k]];
+          to[p * s.Q + q] = sum;
+        }
     }
   });
 }
@@ -260,23 +307,25 @@ void depthwiseInputGrad(const Shape& s, const C* dy, const C* w, C* dx) {
 // A sum for each window element and image, and those of the images in pairs.
 template <typename C>
 void depthwiseWeightGrad(const Shape& s, const C* x, const C* dy, C* dw) {
-  parallelRange(s.O, grainOf(s.N * s.pixels * s.R * s.S), [&](int64_t begin, int64_t end) {
+  parallelRange(s.O, grainOf(s.N * s.pixels * s.K), [&](int64_t begin, int64_t end) {
+    const Tile whole(s);
+    std::fill(dw + begin * s.K, dw + end * s.K, C(0));
     for (int64_t o = begin; o < end; o++)
-      for (int64_t r = 0; r < s.R; r++)
-        for (int64_t t = 0; t < s.S; t++)
-          dw[(o * s.R + r) * s.S + t] = sumTerms<C>(0, s.N, [&](int64_t n) {
-            C lanes[8] = {};
-            const C* const from = dy + (n * s.O + o) * s.pixels;
-            overWindow(s, x + (n * s.C + o / s.Og) * s.H * s.W, r, t,
-                       [&](int64_t p, int64_t lo, int64_t hi, const C* image) {
-                         const C* const row = from + p * s.Q + lo;
-                         int64_t q = 0;
-                         for (; q + 8 <= hi - lo; q += 8)
-                           for (int l = 0; l < 8; l++) lanes[l] += row[q + l] * image[(q + l) * s.strideW];
-                         for (int l = 0; q < hi - lo; q++, l++) lanes[l] += row[q] * image[q * s.strideW];
-                       });
-            return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
+      for (int64_t k = 0; k < s.K; k++) {
+        const Inside in(s, whole, k / s.S, k % s.S);
+        const int64_t first = in.p0 * s.Q + in.q0, rows = in.p1 - in.p0, width = in.q1 - in.q0;
+        if (rows == 0) continue;
+        dw[o * s.K + k] = sumTerms<C>(0, s.N, [&](int64_t n) {
+          const C* const image = x + (n * s.C + o / s.Og) * s.H * s.W + in.at;
+          const C* const from = dy + (n * s.O + o) * s.pixels + first;
+          if (s.strideW == 1) return dotBlock(image, s.strideH * s.W, rows, width, from, s.Q);
+          return sumTerms<C>(0, rows, [&](int64_t p) {
+            return sumTerms<C>(0, width, [&](int64_t q) {
+              return image[p * s.strideH * s.W + q * s.strideW] * from[p * s.Q + q];
+            });
           });
+        });
+      }
   });
 }
 
@@ -284,82 +333,112 @@ void depthwiseWeightGrad(const Shape& s, const C* x, const C* dy, C* dw) {
 
 template <typename C>
 void forward(const Shape& s, const Call& c, const C* x, const C* w, C* y) {
-  const bool pointwise = s.pointwise();
-  const int64_t tile = s.tilePixels(sizeof(C)), tiles = ceilDiv(s.pixels, tile);
-  parallelRange(s.N * s.groups * tiles, grainOf(s.Og * s.K * std::min(tile, s.pixels)), [&](int64_t begin, int64_t end) {
-    Scratch scratch(c, pointwise ? 0 : size_t(s.K * tile) * sizeof(C));
+  const Tiling tiles(s, s.K, sizeof(C));
+  const bool direct = s.pointwise() && tiles.images == 1, together = tiles.images > 1;
+  const int64_t work = s.Og * s.K * tiles.images * tiles.rows * tiles.width;
+  parallelRange(s.groups * tiles.count, grainOf(work), [&](int64_t begin, int64_t end) {
+    Scratch scratch(c, direct ? 0 : size_t(s.K * tiles.pitch) * sizeof(C));
+    Scratch results(c, together ? size_t(s.Og * tiles.pitch) * sizeof(C) : 0);
     C* const columns = scratch.get<C>();
+    C* const result = results.get<C>();
     for (int64_t job = begin; job < end; job++) {
-      const int64_t n = job / tiles / s.groups, g = job / tiles % s.groups, first = job % tiles * tile;
-      const int64_t last = std::min(s.pixels, first + tile);
-      const C* const image = x + (n * s.C + g * s.Cg) * s.H * s.W;
-      if (!pointwise) makeColumns(s, image, s.Cg, first, last, tile, columns);
-      gemm(dtypeOf<C>(), s.Og, last - first, s.K, w + g * s.Og * s.K, s.K, 1, pointwise ? image + first : columns,
-           pointwise ? s.pixels : tile, 1, y + (n * s.O + g * s.Og) * s.pixels + first, s.pixels, 1, false);
+      const int64_t g = job % s.groups;
+      const Tile tile(s, tiles, job / s.groups);
+      const auto outputOf = [&](int64_t n) { return y + (n * s.O + g * s.Og) * s.pixels + tile.first; };
+      if (!direct) makeColumns(s, tile, x, g * s.Cg, s.Cg, tiles.pitch, columns);
+      gemm(dtypeOf<C>(), s.Og, tile.images * tile.pixels, s.K, w + g * s.Og * s.K, s.K, 1,
+           direct ? x + (tile.n * s.C + g * s.Cg) * s.pixels + tile.first : columns, direct ? s.pixels : tiles.pitch, 1,
+           together ? result : outputOf(tile.n), together ? tiles.pitch : s.pixels, 1, false);
+      for (int64_t i = 0; together && i < tile.images; i++)
+        copyBlock(result + i * s.pixels, tiles.pitch, s.Og, s.pixels, outputOf(tile.n + i), s.pixels);
     }
   });
 }
 
-// A task owns some channels of one image, so that windows which overlap are added by one thread, in one order.
+template <typename C>
+void convolve(const Shape& s, const Call& c, const C* x, const C* w, C* y) {
+  if (s.depthwise()) depthwise(s, c, x, w, y);
+  else forward(s, c, x, w, y);
+}
+
 template <typename C>
 void inputGrad(const Shape& s, const Call& c, const C* dy, const C* w, C* dx) {
-  const int64_t window = s.R * s.S, tile = s.tilePixels(sizeof(C));
-  Scratch transposed(c, size_t(s.O * s.K) * sizeof(C));  // per group [K, Og]: the product reads it along Og
-  C* const wt = transposed.get<C>();
-  parallelRange(s.groups * s.K, std::max<int64_t>(1, kRowGrain / s.Og), [&](int64_t begin, int64_t end) {
+  const int64_t window = s.R * s.S;
+  // The mirrored convolution makes Og·H·W columns; adding up those of the products makes Cg·P·Q, each more costly.
+  const bool mirrored = s.strideH == 1 && s.strideW == 1 && s.Og * s.H * s.W <= 2 * s.Cg * s.pixels;
+  Scratch transposed(c, size_t(s.O * s.K) * sizeof(C));
+  C* const wt = transposed.get<C>();  // per group: [Cg, Og, R·S] mirrored, or [Cg, R·S, Og]
+  parallelRange(s.groups * s.Cg, std::max<int64_t>(1, kRowGrain / (s.Og * window)), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++)
-      for (int64_t o = 0; o < s.Og; o++) wt[i * s.Og + o] = w[(i / s.K * s.Og + o) * s.K + i % s.K];
+      for (int64_t o = 0; o < s.Og; o++) {
+        const C* const from = w + ((i / s.Cg * s.Og + o) * s.Cg + i % s.Cg) * window;
+        C* const to = wt + i * s.Og * window;
+        if (mirrored) std::reverse_copy(from, from + window, to + o * window);
+        else
+          for (int64_t k = 0; k < window; k++) to[k * s.Og + o] = from[k];
+      }
   });
-  // All channels at once when there are images enough, else blocks of them.
+  if (mirrored) return convolve(s.adjoint(), c, dy, wt, dx);
+
+  // A task owns some channels of one image, so that windows which overlap are added by one thread, in one order: all
+  // channels at once when there are images enough, else blocks of them.
   const int64_t block = s.N * s.groups >= 8 ? s.Cg : std::min(s.Cg, std::max(ceilDiv(64, window), ceilDiv(s.Cg, 8)));
   const int64_t blocks = ceilDiv(s.Cg, block);
+  Shape one = s;  // tiles of one image
+  one.N = 1;
+  const Tiling tiles(one, block * window, sizeof(C));
   parallelRange(s.N * s.groups * blocks, grainOf(s.Og * block * window * s.pixels), [&](int64_t begin, int64_t end) {
-    Scratch scratch(c, s.pointwise() ? 0 : size_t(block * window * tile) * sizeof(C));
+    Scratch scratch(c, size_t(block * window * tiles.pitch) * sizeof(C));
     C* const columns = scratch.get<C>();
     for (int64_t job = begin; job < end; job++) {
       const int64_t n = job / blocks / s.groups, g = job / blocks % s.groups, from = job % blocks * block;
       const int64_t channels = std::min(block, s.Cg - from);
       C* const image = dx + (n * s.C + g * s.Cg + from) * s.H * s.W;
-      const C* const a = wt + (g * s.K + from * window) * s.Og;
-      const C* const b = dy + (n * s.O + g * s.Og) * s.pixels;
-      if (s.pointwise()) {
-        gemm(dtypeOf<C>(), channels, s.pixels, s.Og, a, s.Og, 1, b, s.pixels, 1, image, s.pixels, 1, false);
-        continue;
-      }
       std::fill(image, image + channels * s.H * s.W, C(0));
-      for (int64_t first = 0; first < s.pixels; first += tile) {
-        const int64_t last = std::min(s.pixels, first + tile);
-        gemm(dtypeOf<C>(), channels * window, last - first, s.Og, a, s.Og, 1, b + first, s.pixels, 1, columns, tile, 1,
-             false);
-        addColumns(s, columns, channels, first, last, tile, image);
+      for (int64_t i = 0; i < tiles.count; i++) {
+        const Tile tile(one, tiles, i);
+        gemm(dtypeOf<C>(), channels * window, tile.pixels, s.Og, wt + (g * s.Cg + from) * window * s.Og, s.Og, 1,
+             dy + (n * s.O + g * s.Og) * s.pixels + tile.first, s.pixels, 1, columns, tiles.pitch, 1, false);
+        addColumns(s, tile, columns, channels, tiles.pitch, image);
       }
     }
   });
 }
 
-// The tiles of all images are dealt out to parts in order; the sums of the parts are added in order.
+// A task owns some channels of a group, so that its sums stay in the cache, and the tiles of some images; the sums of
+// the parts of the batch are added in order.
 template <typename C>
 void weightGrad(const Shape& s, const Call& c, const C* x, const C* dy, C* dw) {
-  const bool pointwise = s.pointwise();
-  const int64_t tile = s.tilePixels(sizeof(C)), tiles = ceilDiv(s.pixels, tile), units = s.N * tiles;
-  const int64_t size = s.O * s.K, groupSize = s.Og * s.K;
-  const int64_t enough = ceilDiv(units, grainOf(groupSize * std::min(tile, s.pixels)));
+  const int64_t window = s.R * s.S, size = s.O * s.K;
+  const int64_t block = std::min(s.Cg, std::max<int64_t>(1, kSumBytes / (s.Og * window * int64_t(sizeof(C)))));
+  const int64_t blocks = ceilDiv(s.Cg, block);
+  const Tiling tiles(s, block * window, sizeof(C));
+  const bool direct = s.pointwise() && tiles.images == 1, together = tiles.images > 1;
+  const int64_t work = s.Og * block * window * tiles.images * tiles.rows * tiles.width;
+  const int64_t enough = ceilDiv(tiles.count, grainOf(work));
   const int64_t parts =
       std::max<int64_t>(1, std::min({kParts, enough, kPartBytes / std::max<int64_t>(1, size * int64_t(sizeof(C)))}));
   Scratch memory(c, parts == 1 ? 0 : size_t(parts * size) * sizeof(C));
   C* const partial = parts == 1 ? dw : memory.get<C>();
-  parallel(parts * s.groups, [&](int64_t job) {
-    const int64_t part = job / s.groups, g = job % s.groups;
-    C* const sum = partial + part * size + g * groupSize;
-    Scratch scratch(c, pointwise ? 0 : size_t(s.K * tile) * sizeof(C));
+  parallel(parts * s.groups * blocks, [&](int64_t job) {
+    const int64_t part = job / blocks / s.groups, g = job / blocks % s.groups, from = job % blocks * block;
+    const int64_t channels = std::min(block, s.Cg - from);
+    C* const sum = partial + part * size + g * s.Og * s.K + from * window;
+    Scratch scratch(c, direct ? 0 : size_t(block * window * tiles.pitch) * sizeof(C));
+    Scratch gradients(c, together ? size_t(s.Og * tiles.pitch) * sizeof(C) : 0);
     C* const columns = scratch.get<C>();
-    const int64_t begin = units * part / parts, end = units * (part + 1) / parts;
-    for (int64_t unit = begin; unit < end; unit++) {
-      const int64_t n = unit / tiles, first = unit % tiles * tile, last = std::min(s.pixels, first + tile);
-      const C* const image = x + (n * s.C + g * s.Cg) * s.H * s.W;
-      if (!pointwise) makeColumns(s, image, s.Cg, first, last, tile, columns);
-      gemm(dtypeOf<C>(), s.Og, s.K, last - first, dy + (n * s.O + g * s.Og) * s.pixels + first, s.pixels, 1,
-           pointwise ? image + first : columns, 1, pointwise ? s.pixels : tile, sum, s.K, 1, unit > begin);
+    C* const gradient = gradients.get<C>();
+    const int64_t begin = tiles.count * part / parts, end = tiles.count * (part + 1) / parts;
+    for (int64_t index = begin; index < end; index++) {
+      const Tile tile(s, tiles, index);
+      const auto gradientOf = [&](int64_t n) { return dy + (n * s.O + g * s.Og) * s.pixels + tile.first; };
+      if (!direct) makeColumns(s, tile, x, g * s.Cg + from, channels, tiles.pitch, columns);
+      for (int64_t i = 0; together && i < tile.images; i++)
+        copyBlock(gradientOf(tile.n + i), s.pixels, s.Og, s.pixels, gradient + i * s.pixels, tiles.pitch);
+      gemm(dtypeOf<C>(), s.Og, channels * window, tile.images * tile.pixels, together ? gradient : gradientOf(tile.n),
+           together ? tiles.pitch : s.pixels, 1,
+           direct ? x + (tile.n * s.C + g * s.Cg + from) * s.pixels + tile.first : columns, 1,
+           direct ? s.pixels : tiles.pitch, sum, s.K, 1, index > begin);
     }
   });
   if (parts == 1) return;
@@ -391,8 +470,7 @@ void run_conv2d(const Call& c) {
     Output<C> to(c, y);
     if (s.K == 0) return zero(to, y);
     const Input<C> image(c, x), weight(c, w);
-    if (s.depthwise()) depthwise(s, image.data, weight.data, to.data);
-    else forward(s, c, image.data, weight.data, to.data);
+    convolve(s, c, image.data, weight.data, to.data);
     to.finish();
   });
 }
@@ -410,8 +488,7 @@ void run_conv2dInputGrad(const Call& c) {
     Output<C> to(c, dx);
     if (dy.numel() == 0) return zero(to, dx);
     const Input<C> gradient(c, dy), weight(c, w);
-    if (s.depthwise()) depthwiseInputGrad(s, gradient.data, weight.data, to.data);
-    else inputGrad(s, c, gradient.data, weight.data, to.data);
+    inputGrad(s, c, gradient.data, weight.data, to.data);
     to.finish();
   });
 }

@@ -59,8 +59,8 @@ void run_normalize(const Call& c) {
     using C = TypeOf<decltype(tag)>;
     const auto finish = [&](int64_t row, C m, C r) {
       const int64_t at[2] = {row * mean.strides[0], row * rstd.strides[0]};
-      storeRows(mean, &at[0], 1, 1, 1, &m);
-      storeRows(rstd, &at[1], 1, 1, 1, &r);
+      storeRows(mean, &at[0], 1, 1, 1, &m, 1);
+      storeRows(rstd, &at[1], 1, 1, 1, &r, 1);
     };
     if (n == 0) {  // the mean of nothing
       for (int64_t row = 0; row < x.shape[0]; row++) finish(row, C(NAN), C(NAN));
@@ -92,7 +92,7 @@ void run_normalizeGrad(const Call& c) {
     overRows<C, 2, 1>(c, {&dy, &c.in[1]}, {&c.out[0]}, [&](int64_t row, const C* const* in, C* const* out) {
       const int64_t at = row * rstd.strides[0];
       C r;
-      loadRows(rstd, &at, 1, 1, 1, &r);
+      loadRows(rstd, &at, 1, 1, 1, &r, 1);
       normalizeGradRow(in[0], in[1], r, out[0], n);
     });
   });

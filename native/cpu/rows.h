@@ -12,33 +12,34 @@ const RowKernels& rowKernels();  // for the instruction set in use
 constexpr int64_t kRowGrain = 16384;  // elements of a chunk
 constexpr int64_t kSideBySide = 16;   // rows that are copied together, so that neighbours across rows are read together
 
-// Copies `rows` rows of n elements (row r begins at offset[r]) from or to a contiguous block, with conversion.
+// Copies `rows` rows of n elements (row r begins at offset[r]) from or to rows that are `pitch` apart, with conversion.
 template <typename C>
-void loadRows(const View& v, const int64_t* offset, int64_t rows, int64_t n, int64_t stride, C* to) {
+void loadRows(const View& v, const int64_t* offset, int64_t rows, int64_t n, int64_t stride, C* to, int64_t pitch) {
   withType(v.dtype, [&](auto tag) {
     using T = TypeOf<decltype(tag)>;
     const T* const x = v.as<T>();
     const auto value = [&](int64_t at) { return convert<C>(Compute<T>(x[at])); };
     if (stride == 1 || rows == 1) {
       for (int64_t r = 0; r < rows; r++)
-        for (int64_t i = 0; i < n; i++) to[r * n + i] = value(offset[r] + i * stride);
+        for (int64_t i = 0; i < n; i++) to[r * pitch + i] = value(offset[r] + i * stride);
     } else {
       for (int64_t i = 0; i < n; i++)
-        for (int64_t r = 0; r < rows; r++) to[r * n + i] = value(offset[r] + i * stride);
+        for (int64_t r = 0; r < rows; r++) to[r * pitch + i] = value(offset[r] + i * stride);
     }
   });
 }
 template <typename C>
-void storeRows(const View& v, const int64_t* offset, int64_t rows, int64_t n, int64_t stride, const C* from) {
+void storeRows(const View& v, const int64_t* offset, int64_t rows, int64_t n, int64_t stride, const C* from,
+               int64_t pitch) {
   withType(v.dtype, [&](auto tag) {
     using T = TypeOf<decltype(tag)>;
     T* const y = v.as<T>();
     if (stride == 1 || rows == 1) {
       for (int64_t r = 0; r < rows; r++)
-        for (int64_t i = 0; i < n; i++) y[offset[r] + i * stride] = convert<T>(from[r * n + i]);
+        for (int64_t i = 0; i < n; i++) y[offset[r] + i * stride] = convert<T>(from[r * pitch + i]);
     } else {
       for (int64_t i = 0; i < n; i++)
-        for (int64_t r = 0; r < rows; r++) y[offset[r] + i * stride] = convert<T>(from[r * n + i]);
+        for (int64_t r = 0; r < rows; r++) y[offset[r] + i * stride] = convert<T>(from[r * pitch + i]);
     }
   });
 }
@@ -77,10 +78,12 @@ void overRows(const Call& c, const View* const (&ins)[I], const View* const (&ou
   const int64_t rows = outer.count();
   if (rows == 0 || n == 0) return;
   // Side by side while the copies stay in the L2 cache.
-  const int64_t group = copies > 0 && n * copies * kSideBySide * int64_t(sizeof(C)) <= (512 << 10) ? kSideBySide : 1;
+  // The pitch is an odd number of cache lines: no two rows begin in the same set.
+  const int64_t line = 64 / int64_t(sizeof(C)), pitch = (ceilDiv(n, line) | 1) * line;
+  const int64_t group = copies > 0 && pitch * copies * kSideBySide * int64_t(sizeof(C)) <= (512 << 10) ? kSideBySide : 1;
   const int64_t grain = ceilDiv(std::max<int64_t>(1, kRowGrain / n), group) * group;
   parallelRange(rows, grain, [&](int64_t begin, int64_t end) {
-    Scratch scratch(c, size_t(copies * group * n) * sizeof(C));
+    Scratch scratch(c, size_t(copies * group * pitch) * sizeof(C));
     Cursor<K> at(outer, begin);
     for (int64_t from = begin; from < end; from += group) {
       const int64_t count = std::min(group, end - from);
@@ -92,22 +95,22 @@ void overRows(const Call& c, const View* const (&ins)[I], const View* const (&ou
       for (int k = 0; k < K; k++) {
         block[k] = next;
         if (direct[k]) continue;
-        next += group * n;
-        if (k < I) loadRows(*views[k], offset[k], count, n, views[k]->strides[last], block[k]);
+        next += group * pitch;
+        if (k < I) loadRows(*views[k], offset[k], count, n, views[k]->strides[last], block[k], pitch);
       }
       for (int64_t r = 0; r < count; r++) {
         const C* in[I];
         C* out[O];
         for (int k = 0; k < K; k++) {
           const View* const v = views[k];
-          C* const row = direct[k] ? v->as<C>() + offset[k][r] : block[k] + r * n;
+          C* const row = direct[k] ? v->as<C>() + offset[k][r] : block[k] + r * pitch;
           if (k < I) in[k] = row;
           else out[k - I] = row;
         }
         body(from + r, in, out);
       }
       for (int k = I; k < K; k++)
-        if (!direct[k]) storeRows(*views[k], offset[k], count, n, views[k]->strides[last], block[k]);
+        if (!direct[k]) storeRows(*views[k], offset[k], count, n, views[k]->strides[last], block[k], pitch);
     }
   });
 }

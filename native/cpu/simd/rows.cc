@@ -85,10 +85,12 @@ struct Min {
 constexpr int kWide = 64, kVectors = kWide / LANES;
 
 template <typename R>
-inline float joinLanes(const F* acc) {
-  float lane[kWide];
-  for (int v = 0; v < kVectors; v++) store(lane + v * LANES, acc[v]);
-  for (int half = kWide / 2; half > 0; half /= 2)
+inline float joinLanes(F* acc) {
+  for (int half = kVectors / 2; half > 0; half /= 2)
+    for (int v = 0; v < half; v++) acc[v] = R::step(acc[v], acc[v + half]);
+  float lane[LANES];
+  store(lane, acc[0]);
+  for (int half = LANES / 2; half > 0; half /= 2)
     for (int l = 0; l < half; l++) lane[l] = R::join(lane[l], lane[l + half]);
   return lane[0];
 }
@@ -246,6 +248,43 @@ void normalizeGrad(const float* dy, const float* xhat, float rstd, float* dx, in
   overRow(n, [=](auto get, auto put) { put(dx, (get(dy, 0) - a - get(xhat, 0) * b) * rstd); });
 }
 
+void copyBlock(const float* x, int64_t xStride, int64_t rows, int64_t n, float* y, int64_t yStride) {
+  for (int64_t r = 0; r < rows; r++, x += xStride, y += yStride) {
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) store(y + i, load(x + i));
+    if (i < n) storeTail(y + i, n - i, loadTail(x + i, n - i, 0));
+  }
+}
+
+void correlate(const float* x, int64_t xStride, const float* w, const int64_t* offset, int64_t taps, int64_t rows,
+               int64_t n, float* y) {
+  for (int64_t r = 0; r < rows; r++, x += xStride, y += n) {
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+      F acc = {};
+      for (int64_t k = 0; k < taps; k++) acc += load(x + offset[k] + i) * w[k];
+      store(y + i, acc);
+    }
+    if (i < n) {
+      F acc = {};
+      for (int64_t k = 0; k < taps; k++) acc += loadTail(x + offset[k] + i, n - i, 0) * w[k];
+      storeTail(y + i, n - i, acc);
+    }
+  }
+}
+
+float dotBlock(const float* x, int64_t xStride, int64_t rows, int64_t n, const float* y, int64_t yStride) {
+  F acc[2] = {};
+  for (int64_t r = 0; r < rows; r++, x += xStride, y += yStride) {
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) acc[0] += load(x + i) * load(y + i);
+    if (i < n) acc[1] += loadTail(x + i, n - i, 0) * loadTail(y + i, n - i, 0);
+  }
+  F wide[kVectors] = {};
+  wide[0] = acc[0] + acc[1];
+  return joinLanes<Sum>(wide);
+}
+
 // Products of the low halves of 64-bit lanes.
 inline W multiplyLow(W a, W b) {
 #if LANES == 16
@@ -302,7 +341,7 @@ void uniform(uint64_t seed, uint64_t block, int64_t blocks, float* y) {
 const RowKernels rows = {reduceRow<Sum>,     reduceRow<Max>,     reduceRow<Min>, reduceColumns<Sum>,
                          reduceColumns<Max>, reduceColumns<Min>, softmax,        logSoftmax,
                          softmaxGrad,        logSoftmaxGrad,     normalize,      normalizeGrad,
-                         uniform};
+                         copyBlock,          correlate,          dotBlock,       uniform};
 
 }  // namespace NABLA_ISA
 }  // namespace nabla

@@ -1,4 +1,4 @@
-// Float32 loops over one contiguous row or a strip of columns: reductions, softmax, normalisation, random numbers.
+// Float32 loops over contiguous rows, strips of columns and blocks: reductions, softmax, normalisation, convolution.
 // rows.cc is compiled once per instruction set, each time into a namespace of its own; this is the table it exports.
 #pragma once
 #include <cstdint>
@@ -25,6 +25,12 @@ struct RowKernels {
   void (*logSoftmaxGrad)(const float* dy, const float* y, float* dx, int64_t n);
   void (*normalize)(const float* x, float eps, float* xhat, float* mean, float* rstd, int64_t n);
   void (*normalizeGrad)(const float* dy, const float* xhat, float rstd, float* dx, int64_t n);
+  // Of blocks of rows of n elements, the rows xStride and yStride apart: y = x, and Σ x·y.
+  void (*copyBlock)(const float* x, int64_t xStride, int64_t rows, int64_t n, float* y, int64_t yStride);
+  // y[r·n + i] = Σ w[k]·x[r·xStride + i + offset[k]] over `taps` values of k.
+  void (*correlate)(const float* x, int64_t xStride, const float* w, const int64_t* offset, int64_t taps, int64_t rows,
+                    int64_t n, float* y);
+  float (*dotBlock)(const float* x, int64_t xStride, int64_t rows, int64_t n, const float* y, int64_t yStride);
   // The uniform float32 numbers (core/philox.h) of `blocks` Philox blocks from `block` on: four each.
   void (*uniform)(uint64_t seed, uint64_t block, int64_t blocks, float* y);
 };
