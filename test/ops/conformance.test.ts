@@ -140,11 +140,11 @@ describe.each(targets)("device $name", ({ name: device, missing }) => {
 
 /** Shapes beyond one vector, one thread and one block of a native kernel. */
 const LARGE = [19, 1031];
-/** Rows of one shape in two dimensions, but for products, which overflow. */
+/** Rows of generated inputs of one shape in two dimensions; not products, which overflow, nor halves of odd sizes. */
 const scalable = [...elementwiseCases, ...activationCases, ...reduceCases].filter(({ name, inputs }) => {
-  const [{ shape }] = inputs;
+  const [{ shape, values }] = inputs;
   const plain = inputs.every((x) => x.dtype === "float" && x.layout === "contiguous" && `${x.shape}` === `${shape}`);
-  return plain && shape.length === 2 && shape[0] > 2 && !/prod/.test(name);
+  return plain && shape.length === 2 && shape[0] > 2 && values("", [4]).length === 4 && !/prod|glu/.test(name);
 });
 const native = targets.filter((t) => t.name !== "js");
 
