@@ -18,6 +18,7 @@ import {
   type SavesRule,
 } from "../graph/tape.js";
 import { type DType, dtypeFacts, isFloat } from "../tensor/dtype.js";
+import { currentScope, inScope, Scope } from "../tensor/scope.js";
 import { numelOf, rowMajor, type Shape } from "../tensor/shape.js";
 import type { Storage } from "../tensor/storage.js";
 import { onStorage, Tensor } from "../tensor/tensor.js";
@@ -156,6 +157,25 @@ export function applyView<X>(
   record(def, [x], [out], [], extra);
   out.baseNode = out.viewBase.node;
   return out;
+}
+
+/**
+ * Runs the body of an operation that makes tensors on its way: those are released at its end, so that they do not keep
+ * memory from being freed early. The result stands for itself, also where it is a view of one of them.
+ */
+export function operation(body: () => Tensor): Tensor {
+  if (modes.capture) return body();
+  const scope = new Scope();
+  const result = inScope(scope, body);
+  scope.close(new Set([result]));
+  currentScope()?.add(result);
+  return result;
+}
+
+/** Makes a view of a tensor that nobody else has seen a tensor of its own. */
+export function own(view: Tensor): Tensor {
+  view.viewBase = null;
+  return view;
 }
 
 /** True when the operation must be recorded. */

@@ -3,7 +3,16 @@ import { DTypeError, ShapeError } from "../errors.js";
 import { resultType } from "../tensor/dtype.js";
 import { broadcastShapes, type Shape, show } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { apply1, checkTensor, type Input, installMethods, type MethodsOf, type OpDef } from "./define.js";
+import {
+  apply1,
+  checkTensor,
+  type Input,
+  installMethods,
+  type MethodsOf,
+  type OpDef,
+  operation,
+  own,
+} from "./define.js";
 import { add } from "./elementwise.js";
 import { expand, reshape, transpose } from "./movement.js";
 import { cast } from "./pointwise.js";
@@ -52,23 +61,25 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
         `(${a.shape[a.ndim - 1]}) must equal the ${b.ndim === 1 ? "only" : "second-to-last"} dimension of the second (${inner})`,
     );
   }
-  let x = cast(a, dtype);
-  let y = cast(b, dtype);
-  if (a.ndim === 1) x = reshape(x, [1, a.shape[0]]);
-  if (b.ndim === 1) y = reshape(y, [b.shape[0], 1]);
-  const [m, k] = x.shape.slice(-2);
-  const n = y.shape[y.ndim - 1];
-  const batch = broadcastShapes(x.shape.slice(0, -2), y.shape.slice(0, -2), "matmul");
-  const count = batch.reduce((p, d) => p * d, 1);
-  // A batch of matrices against one matrix is one tall product.
-  const tall = y.ndim === 2 && x.ndim > 2;
-  const a3 = tall ? reshape(x, [1, count * m, k]) : toBatch(x, batch, count, m, k);
-  const b3 = tall ? reshape(y, [1, k, n]) : toBatch(y, batch, count, k, n);
-  const out = product(a3, b3);
-  const shape: number[] = [...batch];
-  if (a.ndim > 1) shape.push(m);
-  if (b.ndim > 1) shape.push(n);
-  return reshape(out, shape);
+  return operation(() => {
+    let x = cast(a, dtype);
+    let y = cast(b, dtype);
+    if (a.ndim === 1) x = reshape(x, [1, a.shape[0]]);
+    if (b.ndim === 1) y = reshape(y, [b.shape[0], 1]);
+    const [m, k] = x.shape.slice(-2);
+    const n = y.shape[y.ndim - 1];
+    const batch = broadcastShapes(x.shape.slice(0, -2), y.shape.slice(0, -2), "matmul");
+    const count = batch.reduce((p, d) => p * d, 1);
+    // A batch of matrices against one matrix is one tall product.
+    const tall = y.ndim === 2 && x.ndim > 2;
+    const a3 = tall ? reshape(x, [1, count * m, k]) : toBatch(x, batch, count, m, k);
+    const b3 = tall ? reshape(y, [1, k, n]) : toBatch(y, batch, count, k, n);
+    const out = product(a3, b3);
+    const shape: number[] = [...batch];
+    if (a.ndim > 1) shape.push(m);
+    if (b.ndim > 1) shape.push(n);
+    return own(reshape(out, shape));
+  });
 }
 
 function toBatch(x: Tensor, batch: Shape, count: number, rows: number, columns: number): Tensor {
@@ -118,8 +129,10 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor 
         "the input's last dimension must equal the weight's second",
     );
   }
-  const y = matmul(x, transpose(weight, 0, 1));
-  return bias ? add(y, bias) : y;
+  return operation(() => {
+    const y = matmul(x, transpose(weight, 0, 1));
+    return bias ? add(y, bias) : y;
+  });
 }
 
 const methods = { matmul, bmm, dot, outer };

@@ -10,7 +10,6 @@ import {
   reshapeStrides,
   rowMajor,
   type Shape,
-  sameShape,
   show,
 } from "../tensor/shape.js";
 import { Tensor } from "../tensor/tensor.js";
@@ -39,7 +38,6 @@ const viewDef: ViewDef<null> = { name: "view", grad: ([g], { like }) => [reshape
  */
 export function reshape(x: Tensor, shape: Shape): Tensor {
   checkTensor(x, "reshape");
-  if (sameShape(x.shape, shape)) return x;
   const target = inferShape(x, shape);
   const strides = reshapeStrides(x.shape, x.strides, target);
   if (strides) return applyView(viewDef, x, target, strides, x.offset, null);
@@ -113,7 +111,6 @@ export function expand(x: Tensor, shape: Shape): Tensor {
     shape.map((d, i) => (d === -1 && i >= lead ? x.shape[i - lead] : d)),
     "expand",
   );
-  if (sameShape(target, x.shape)) return x;
   if (lead < 0 || x.shape.some((d, i) => d !== 1 && d !== target[i + lead])) {
     throw new ShapeError(`expand: ${show(x.shape)} cannot be expanded to ${show(shape)}: only sizes of 1 can grow`);
   }

@@ -3,7 +3,16 @@ import { ShapeError } from "../errors.js";
 import { type DType, dtypeFacts, isFloat } from "../tensor/dtype.js";
 import { normalizeAxes, normalizeAxis, type Shape, sameShape, show } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { apply1, checkFloat, checkTensor, installMethods, type MethodsOf, type OpDef } from "./define.js";
+import {
+  apply1,
+  checkFloat,
+  checkTensor,
+  installMethods,
+  type MethodsOf,
+  type OpDef,
+  operation,
+  own,
+} from "./define.js";
 import { div, eq, mul, ne } from "./elementwise.js";
 import { gather } from "./indexing.js";
 import { expand, permute, reshape } from "./movement.js";
@@ -36,11 +45,13 @@ export function reduce(
 ): Tensor {
   const kept = x.shape.map((_, i) => i).filter((i) => !axes.includes(i));
   const last = kept.length + axes.length === x.ndim && axes.every((a, i) => a === kept.length + i);
-  const ordered = last ? x : permute(x, [...kept, ...axes]);
-  const out = apply1(def, [ordered], [axes.length], reducedShape(x.shape, axes, false), dtype, {
-    axes: axes.map((_, i) => kept.length + i),
+  const places = { axes: axes.map((_, i) => kept.length + i) };
+  const run = (y: Tensor) => apply1(def, [y], [axes.length], reducedShape(x.shape, axes, false), dtype, places);
+  if (last && !keepdim) return run(x);
+  return operation(() => {
+    const out = run(last ? x : permute(x, [...kept, ...axes]));
+    return keepdim ? own(reshape(out, reducedShape(x.shape, axes, true))) : out;
   });
-  return keepdim ? reshape(out, reducedShape(x.shape, axes, true)) : out;
 }
 
 /** Puts reduced dimensions back with size 1 and expands them to `shape`. */
