@@ -243,7 +243,7 @@ export class Tensor implements View {
   }
 
   /** `using t = zeros([1024])` frees the tensor at the end of the block. */
-  [Symbol.dispose ?? Symbol.for("Symbol.dispose")](): void {
+  [Symbol.dispose](): void {
     this.dispose();
   }
 
