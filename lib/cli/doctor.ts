@@ -39,6 +39,10 @@ function render(d: Diagnosis): string {
   for (const [name, value] of Object.entries(d.environment)) line("variable", `${name}=${value}`);
   lines.push("", `Native addon: ${d.addon.note}`);
   for (const { source, path, reason, remedy } of d.addon.attempts) {
+    if (d.addon.path && reason === "there is no such file") {
+      lines.push(`  · ${path} (${source}): not there`); // nothing to mend: another one is in use
+      continue;
+    }
     lines.push(`  ${reason ? "✗" : "✓"} ${path} (${source})`);
     if (reason) lines.push(`      why:    ${reason}`);
     if (remedy) lines.push(`      remedy: ${remedy}`);
