@@ -77,10 +77,10 @@ void overRows(const Call& c, const View* const (&ins)[I], const View* const (&ou
   }
   const int64_t rows = outer.count();
   if (rows == 0 || n == 0) return;
-  // Side by side while the copies stay in the L2 cache.
+  // Side by side unless the copies would be huge.
   // The pitch is an odd number of cache lines: no two rows begin in the same set.
   const int64_t line = 64 / int64_t(sizeof(C)), pitch = (ceilDiv(n, line) | 1) * line;
-  const int64_t group = copies > 0 && pitch * copies * kSideBySide * int64_t(sizeof(C)) <= (512 << 10) ? kSideBySide : 1;
+  const int64_t group = copies > 0 && pitch * copies * kSideBySide * int64_t(sizeof(C)) <= (8 << 20) ? kSideBySide : 1;
   const int64_t grain = ceilDiv(std::max<int64_t>(1, kRowGrain / n), group) * group;
   parallelRange(rows, grain, [&](int64_t begin, int64_t end) {
     Scratch scratch(c, size_t(copies * group * pitch) * sizeof(C));
