@@ -1,15 +1,35 @@
 // The figures of the lesson that this project grew from, from its stored inputs, on every device.
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { crossEntropy, eye, mean, mseLoss, nn, noGrad, optim, sqrt, type Tensor, tensor } from "../lib/index.js";
-import { compile } from "../lib/index.js";
+import {
+  compile,
+  crossEntropy,
+  eye,
+  mean,
+  mseLoss,
+  nn,
+  noGrad,
+  optim,
+  sqrt,
+  type Tensor,
+  tensor,
+} from "../lib/index.js";
 import { onEveryDevice } from "./devices.js";
 
 const read = (name: string) => JSON.parse(readFileSync(new URL(`data/${name}`, import.meta.url), "utf8"));
 const flat = (t: Tensor): number[] => Array.from(t.dataSync() as Float64Array);
 
 onEveryDevice("formula gradients", (device) => {
-  const values = { a: [[3, 1], [2, 5]], b: [[4, 2], [1, 12]] };
+  const values = {
+    a: [
+      [3, 1],
+      [2, 5],
+    ],
+    b: [
+      [4, 2],
+      [1, 12],
+    ],
+  };
   const make = (v: number[][]) => tensor(v, { requiresGrad: true, dtype: "float64", device });
   const root = (a: Tensor, b: Tensor) => sqrt(a.square().add(b.square()));
 
@@ -68,7 +88,10 @@ onEveryDevice("example 0: minimise (x₁−3)² + (x₂+2)²", (device) => {
   };
   const body = (x: Tensor) => {
     x.grad = null;
-    x.sub(tensor([3, -2], { device })).square().sum().backward();
+    x.sub(tensor([3, -2], { device }))
+      .square()
+      .sum()
+      .backward();
     noGrad(() => x.sub_(x.grad!.mul(0.1)));
   };
   test("by hand", () => run(body));
@@ -77,7 +100,10 @@ onEveryDevice("example 0: minimise (x₁−3)² + (x₂+2)²", (device) => {
     run((x) => {
       optimizer ??= new optim.SGD([x], { lr: 0.1 });
       optimizer.zeroGrad();
-      x.sub(tensor([3, -2], { device })).square().sum().backward();
+      x.sub(tensor([3, -2], { device }))
+        .square()
+        .sum()
+        .backward();
       optimizer.step();
     });
   });

@@ -23,6 +23,7 @@ import {
   setDefaultDevice,
   setNumThreads,
   sum,
+  type Tensor,
   tensor,
   ValueError,
   zeros,
@@ -193,7 +194,7 @@ onEveryDevice("bad input", (device) => {
 
   test("reading inside a captured function", () => {
     for (const read of ["item", "toArray", "dataSync"] as const) {
-      expect(() => compile((x) => sum(x)[read]())(matrix())).toThrow(CaptureError);
+      expect(() => compile((x: Tensor) => sum(x)[read]())(matrix())).toThrow(CaptureError);
     }
     expect(add(matrix(), 1).sum().item()).toBe(6);
   });
@@ -201,7 +202,7 @@ onEveryDevice("bad input", (device) => {
   test("a program with corrupted words", () => {
     const target = getDevice(device);
     expect(() => target.load(Int32Array.of(1, 2, 3))).toThrow(ProgramError);
-    const f = compile((x) => matmul(x, x).tanh());
+    const f = compile((x: Tensor) => matmul(x, x).tanh());
     const x = tensor(
       [
         [1, 2],

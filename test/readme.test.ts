@@ -16,7 +16,8 @@ test.each(blocks.map((code, i) => [i + 1, code] as const))("program %i", (i, cod
   try {
     const printed = execFileSync(process.execPath, [file], { encoding: "utf8" }).replace(/\s+/g, "");
     for (const [, value] of code.matchAll(/console\.log\(.*\);\s*\/\/ (.*)$/gm)) {
-      if (/^[[\d"]|^tensor/.test(value) && !value.includes("cpu")) expect(printed).toContain(value.replace(/["\s]/g, ""));
+      if (/^[[\d"]|^tensor/.test(value) && !value.includes("cpu"))
+        expect(printed).toContain(value.replace(/["\s]/g, ""));
     }
   } finally {
     rmSync(file);

@@ -60,28 +60,64 @@ function run(
   const retainGraph = options.retainGraph ?? createGraph;
   const before = modes.grad;
   modes.grad = createGraph;
-  // Temporaries are freed as soon as the pass is over; a recorded pass keeps what its graph needs instead.
-  const scope = createGraph || modes.capture ? null : new Scope();
-  const kept = new Set<Tensor>();
+  const pass = new Pass(createGraph, retainGraph);
   try {
-    return new Pass(scope, kept, createGraph, retainGraph).run(roots, rootGrads, wanted, op);
+    return pass.run(roots, rootGrads, wanted, op);
   } finally {
     modes.grad = before;
-    scope?.close(kept);
+    pass.end();
   }
 }
 
 class Pass {
   private readonly pending = new Map<GradNode, (Tensor | null)[]>();
+  /** In how many places of `pending` a gradient waits. */
+  private readonly waiting = new Map<Tensor, number>();
   /** Storages that are the gradient of a leaf or belong to somebody else: another leaf needs a copy. */
   private readonly owned = new Set<unknown>();
+  /** What outlives the pass. */
+  private readonly kept = new Set<Tensor>();
+  /** Gradients made in the pass that wait: freed when their last place has been visited. */
+  private readonly made = new Set<Tensor>();
+  /** Where temporaries are gathered; none when the pass is recorded, whose graph keeps what it needs. */
+  private readonly scope: Scope | null;
 
   constructor(
-    private readonly scope: Scope | null,
-    private readonly kept: Set<Tensor>,
     private readonly createGraph: boolean,
     private readonly retainGraph: boolean,
-  ) {}
+  ) {
+    this.scope = createGraph || modes.capture ? null : new Scope();
+  }
+
+  /** True for a tensor that must not be freed yet. */
+  has(t: Tensor): boolean {
+    return this.waiting.has(t) || this.kept.has(t);
+  }
+
+  /** Frees the temporaries of the node that was just visited, and the gradients that nobody waits for any more. */
+  private freeAfter(grads: readonly (Tensor | null)[]): void {
+    for (const g of grads) if (g) this.forget(g);
+    for (const t of this.scope?.close(this) ?? []) this.made.add(t);
+    for (const g of grads) if (g && this.made.has(g) && !this.has(g)) this.free(g);
+  }
+
+  private free(t: Tensor): void {
+    this.made.delete(t);
+    t.dispose();
+  }
+
+  private forget(g: Tensor): void {
+    const places = (this.waiting.get(g) ?? 0) - 1;
+    if (places > 0) this.waiting.set(g, places);
+    else this.waiting.delete(g);
+  }
+
+  /** Frees what an error left behind. */
+  end(): void {
+    this.waiting.clear();
+    this.scope?.close(this);
+    for (const t of this.made) if (!this.kept.has(t)) t.dispose();
+  }
 
   run(
     roots: readonly Tensor[],
@@ -119,6 +155,7 @@ class Pass {
       const grads = this.pending.get(node);
       if (!grads) continue;
       this.pending.delete(node);
+      const arrived = [...grads];
       this.callHooks(node, grads);
       for (const i of targetsOf.get(node) ?? []) {
         results[i] = grads[(targets as Edge[])[i].index] ?? null;
@@ -126,11 +163,11 @@ class Pass {
       }
       if (node instanceof LeafNode) {
         if (!targets && grads[0]) this.accumulate(node.tensor, grads[0]);
-        continue;
+      } else if (through.has(node)) {
+        this.propagate(node, grads);
+        if (!this.retainGraph) node.release();
       }
-      if (!through.has(node)) continue;
-      this.propagate(node, grads);
-      if (!this.retainGraph) node.release();
+      this.freeAfter(arrived);
     }
     return results;
   }
@@ -161,8 +198,14 @@ class Pass {
       grads = new Array<Tensor | null>(edge.node.outputs.length).fill(null);
       this.pending.set(edge.node, grads);
     }
-    const sum = grads[edge.index];
-    grads[edge.index] = sum ? inScope(this.scope, () => arithmetic.add(sum, grad)) : grad;
+    const first = grads[edge.index];
+    const sum = first ? inScope(this.scope, () => arithmetic.add(first, grad)) : grad;
+    grads[edge.index] = sum;
+    this.waiting.set(sum, (this.waiting.get(sum) ?? 0) + 1);
+    if (first) {
+      this.forget(first);
+      if (this.made.has(first) && !this.has(first)) this.free(first);
+    }
   }
 
   private propagate(node: GradNode, grads: readonly (Tensor | null)[]): void {

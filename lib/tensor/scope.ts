@@ -10,9 +10,15 @@ export class Scope {
     this.tensors.push(tensor);
   }
 
-  /** Disposes of everything made inside except `kept`. */
-  close(kept: ReadonlySet<Tensor>): void {
-    for (const t of this.tensors) if (!kept.has(t)) t.dispose();
+  /** Disposes of everything made inside except what `kept` has; returns that. */
+  close(kept: { has(tensor: Tensor): boolean }): Tensor[] {
+    const left: Tensor[] = [];
+    for (const t of this.tensors) {
+      if (kept.has(t)) left.push(t);
+      else t.dispose();
+    }
+    this.tensors.length = 0;
+    return left;
   }
 }
 
