@@ -133,7 +133,7 @@ void maxPool(const Call& c) {
           withStep(w.stride * x.strides[3], [&](auto step) {
             for (int32_t i = 0; i < int32_t(to - from); i++) {
               const C v = at[i * step], b = best[from + i];
-              const bool better = v > b || (isNan(v) && !isNan(b));
+              const bool better = int(v > b) | (int(isNan(v)) & int(!isNan(b)));  // no branches
               best[from + i] = better ? v : b;
               place[from + i] = better ? here + i * move : place[from + i];
             }
