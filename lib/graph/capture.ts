@@ -13,6 +13,8 @@ export interface Instruction {
   readonly outs: readonly View[];
   readonly ins: readonly Operand[];
   readonly work: number;
+  /** Computes again, on purpose, what an earlier instruction computed: not to be shared with it. */
+  readonly again?: boolean;
 }
 
 export class Capture {
@@ -23,6 +25,8 @@ export class Capture {
   readonly effects: (() => void)[] = [];
   /** Conditions under which the recording holds. */
   readonly guards: (() => boolean)[] = [];
+  /** True while a checkpoint computes values again. */
+  again = false;
   /** Gradients assigned inside. */
   readonly grads = new Map<Tensor, Tensor | null>();
 
@@ -44,7 +48,7 @@ export class Capture {
   ): void {
     this.checkDevice(device);
     for (const x of ins) if (x instanceof Scalar && typeof x.value === "function") this.scalars.add(x);
-    this.instructions.push({ op, attrs, outs: outs as readonly View[], ins, work });
+    this.instructions.push({ op, attrs, outs: outs as readonly View[], ins, work, again: this.again });
   }
 
   readGrad(leaf: Tensor): Tensor | null {

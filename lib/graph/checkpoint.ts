@@ -4,7 +4,7 @@ import { AutogradError } from "../errors.js";
 import { inScope, Scope } from "../tensor/scope.js";
 import { Tensor } from "../tensor/tensor.js";
 import type { Scalar } from "./encode.js";
-import { enableGrad } from "./modes.js";
+import { enableGrad, modes } from "./modes.js";
 import { type GradNode, type Kept, keeping, type Recomputed } from "./tape.js";
 
 // biome-ignore lint/suspicious/noExplicitAny: arguments are passed through
@@ -28,14 +28,17 @@ export function drawn(take: () => readonly Scalar[]): readonly Scalar[] {
 }
 
 function run<R>(instead: typeof keeping.instead, given: Draws, fn: () => R): R {
-  const before = { instead: keeping.instead, draws };
+  const { capture } = modes;
+  const before = { instead: keeping.instead, draws, again: capture?.again ?? false };
   keeping.instead = instead;
   draws = given;
+  if (capture) capture.again ||= given.next >= 0;
   try {
     return fn();
   } finally {
     keeping.instead = before.instead;
     draws = before.draws;
+    if (capture) capture.again = before.again;
   }
 }
 

@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import {
   add,
   CaptureError,
+  checkpoint,
   compile,
   exp,
   matmul,
@@ -228,6 +229,31 @@ onEveryDevice("compile", (device) => {
     const loss = compile((x: Tensor) => sum(mul(w, x)))(make([3, 4]));
     expect(loss.requiresGrad).toBe(true);
     expect(() => loss.backward()).toThrow(/backward\(\) inside the function/);
+  });
+
+  test("a checkpoint saves memory in a captured function, and changes no gradient", () => {
+    const w = tensor(
+      [
+        [0.5, -0.25],
+        [0.125, 0.75],
+      ],
+      { device, requiresGrad: true },
+    );
+    const block = (x: Tensor) => {
+      let y = x;
+      for (let i = 0; i < 8; i++) y = tanh(matmul(y, w));
+      return y;
+    };
+    const run = (wrap: (x: Tensor) => Tensor) => {
+      w.grad = null;
+      const step = compile((x: Tensor) => sum(wrap(wrap(wrap(x)))).backward());
+      step(make(Array.from({ length: 512 }, (_, i) => [i / 512, 1])));
+      return { grad: values(w.grad), arena: step.programs[0].arenaBytes };
+    };
+    const plain = run(block);
+    const saved = run((x) => checkpoint(block, x));
+    expect(saved.grad).toEqual(plain.grad);
+    expect(saved.arena).toBeLessThan(0.6 * plain.arena);
   });
 
   test("the asynchronous form resolves when the results are there", async () => {

@@ -39,7 +39,7 @@ export function shareSubexpressions(instructions: readonly Instruction[], { surv
         instruction.outs.map((v) => `${v.dtype} ${v.offset} ${v.shape} ${v.strides} ${v.storage.bytes}`),
       ].join(";");
       const earlier = seen.get(key);
-      if (earlier) {
+      if (earlier && !instruction.again) {
         instruction.outs.forEach((v, i) => {
           stands.set(v.storage, earlier.outs[i].storage);
         });
