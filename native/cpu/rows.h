@@ -99,8 +99,8 @@ void overRows(const Call& c, const View* const (&ins)[I], const View* const (&ou
         if (k < I) loadRows(*views[k], offset[k], count, n, views[k]->strides[last], block[k], pitch);
       }
       for (int64_t r = 0; r < count; r++) {
-        const C* in[I];
-        C* out[O];
+        const C* in[I] = {};
+        C* out[O] = {};
         for (int k = 0; k < K; k++) {
           const View* const v = views[k];
           C* const row = direct[k] ? v->as<C>() + offset[k][r] : block[k] + r * pitch;
