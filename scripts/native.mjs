@@ -58,8 +58,10 @@ function buildWith(name) {
     say(`built the native addon with ${name} in ${((performance.now() - started) / 1000).toFixed(0)} s`);
     return true;
   }
-  const tail = output.trimEnd().split("\n").slice(-8).join("\n  ");
-  say(`${name} did not build the addon; the end of build/build.log:\n  ${tail}`);
+  const lines = [...new Set(output.trimEnd().split("\n"))];
+  const telling = lines.filter((line) => /\berror\b|gyp ERR! find|ERR! stack Error/i.test(line));
+  const shown = (telling.length ? telling.slice(0, 4) : lines.slice(-4)).join("\n  ");
+  say(`${name} did not build the addon; from build/build.log:\n  ${shown}`);
   return false;
 }
 
