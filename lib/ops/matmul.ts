@@ -17,13 +17,19 @@ import { add } from "./elementwise.js";
 import { expand, reshape, transpose } from "./movement.js";
 import { cast } from "./pointwise.js";
 
-/** B×M×K · B×K×N → B×M×N. */
-const matmulDef: OpDef<null> = {
+/** Whether the rows of an operand lie across memory, as those of a transposed matrix do. */
+interface Across {
+  readonly a: boolean;
+  readonly b: boolean;
+}
+
+/** B×M×K · B×K×N → B×M×N. The gradient of a transposed matrix is computed transposed, so that it gets its layout. */
+const matmulDef: OpDef<Across> = {
   name: "matmul",
   saves: (needs) => ({ inputs: [...(needs[1] ? [0] : []), ...(needs[0] ? [1] : [])] }),
-  grad: ([g], { inputs: [a, b], needs }) => [
-    needs[0] ? product(g!, transpose(b, 1, 2)) : null, // B×M×N · (B×K×N)ᵀ → B×M×K
-    needs[1] ? product(transpose(a, 1, 2), g!) : null, // (B×M×K)ᵀ · B×M×N → B×K×N
+  grad: ([g], { inputs: [a, b], needs, extra }) => [
+    needs[0] ? laid(extra.a, g!, flipped(b)) : null, // B×M×N · (B×K×N)ᵀ → B×M×K
+    needs[1] ? laid(extra.b, flipped(a), g!) : null, // (B×M×K)ᵀ · B×M×N → B×K×N
   ],
   work: ([a, b]: readonly Input[]) => {
     const [x, y] = [a as Tensor, b as Tensor];
@@ -31,8 +37,16 @@ const matmulDef: OpDef<null> = {
   },
 };
 
+const flipped = (x: Tensor): Tensor => transpose(x, 1, 2);
+
+/** a·b, or the same as (bᵀ·aᵀ)ᵀ. */
+const laid = (across: boolean, a: Tensor, b: Tensor): Tensor =>
+  across ? flipped(product(flipped(b), flipped(a))) : product(a, b);
+
+const isAcross = ({ shape, strides }: Tensor): boolean => shape[1] > 1 && shape[2] > 1 && strides[1] < strides[2];
+
 const product = (a: Tensor, b: Tensor): Tensor =>
-  apply1(matmulDef, [a, b], [], [a.shape[0], a.shape[1], b.shape[2]], a.dtype, null);
+  apply1(matmulDef, [a, b], [], [a.shape[0], a.shape[1], b.shape[2]], a.dtype, { a: isAcross(a), b: isAcross(b) });
 
 /**
  * Matrix product with PyTorch's rules: vectors are promoted to matrices and demoted again, leading dimensions are
