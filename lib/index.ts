@@ -1,11 +1,9 @@
-// The public face of Nabla: re-exports only, sorted by family.
+// The public face of Nabla: re-exports only, by file.
 import "./ops/arithmetic.js";
 
-// ---- devices
 export { devices, setDefaultDevice } from "./device/registry.js";
-export { type Diagnosis, diagnose } from "./diagnose.js";
 export * from "./errors.js";
-// ---- gradients and graphs
+export { type Examination, examine } from "./examine.js";
 export type { BackwardOptions } from "./graph/backward.js";
 export { checkpoint } from "./graph/checkpoint.js";
 export { type Compiled, compile } from "./graph/compile.js";
@@ -14,7 +12,6 @@ export { type GradcheckOptions, gradcheck, gradgradcheck, type TensorFunction } 
 export { detectAnomaly, enableGrad, isGradEnabled, noGrad } from "./graph/modes.js";
 export type { Program } from "./graph/program.js";
 export { type GradOptions, grad, hessian, jacobian, jvp, type Tree, valueAndGrad, vjp } from "./graph/transforms.js";
-// ---- training
 export * as nn from "./nn/index.js";
 export * from "./ops/activation.js";
 export * from "./ops/arrange.js";
@@ -82,7 +79,6 @@ export * from "./ops/softmax.js";
 export * from "./ops/sort.js";
 export * from "./ops/statistics.js";
 export { variance as var } from "./ops/statistics.js";
-// ---- operations
 export { type IndexItem, type IndexPutOptions, index, indexPut, indexPut_, type SliceText } from "./ops/subscript.js";
 export * as optim from "./optim/index.js";
 export { version } from "./package.js";
@@ -106,5 +102,4 @@ export type { NestedArray } from "./tensor/nest.js";
 export { Generator, getRngState, manualSeed, type RngState, setRngState } from "./tensor/random.js";
 export { tidy } from "./tensor/scope.js";
 export type { Shape } from "./tensor/shape.js";
-// ---- tensors
 export { Tensor } from "./tensor/tensor.js";

@@ -1,6 +1,6 @@
-// `nabla doctor`: prints the diagnosis for a person, or for a program with --json.
-import type { Diagnosis } from "../diagnose.js";
-import { diagnose } from "../index.js";
+// `nabla doctor`: prints the examination for a person, or for a program with --json.
+import type { Examination } from "../examine.js";
+import { examine } from "../index.js";
 import { parse } from "./usage.js";
 
 const help = `Usage: nabla doctor [--json]
@@ -14,14 +14,14 @@ The exit code is 0 when the default device works.
 export function doctor(args: string[]): number {
   const options = parse(args, { json: { type: "boolean" } }, help);
   if (!options) return 0;
-  const diagnosis = diagnose();
-  process.stdout.write(options.json ? `${JSON.stringify(diagnosis, null, 2)}\n` : render(diagnosis));
-  return diagnosis.defaultDevice.works ? 0 : 1;
+  const examination = examine();
+  process.stdout.write(options.json ? `${JSON.stringify(examination, null, 2)}\n` : render(examination));
+  return examination.defaultDevice.works ? 0 : 1;
 }
 
 const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 
-function render(d: Diagnosis): string {
+function render(d: Examination): string {
   const lines: string[] = [];
   const line = (label: string, text: string) => lines.push(`${label.padEnd(10)} ${text}`);
   line("nablajs", d.versions.nabla);

@@ -5,7 +5,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } f
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import type { Diagnosis } from "../../lib/diagnose.js";
+import type { Examination } from "../../lib/examine.js";
 import { addonPath, type Installed, install, root, target } from "./installed.js";
 
 let user: Installed;
@@ -23,7 +23,7 @@ afterEach(() => rmSync(prebuilt, { force: true, recursive: true }));
 function doctor(env: Record<string, string> = {}) {
   const { code, signal, stdout, stderr } = user.node(["node_modules/.bin/nabla", "doctor", "--json"], env);
   expect({ signal, stderr }).toEqual({ signal: null, stderr: "" });
-  return { code, ...(JSON.parse(stdout) as Diagnosis) };
+  return { code, ...(JSON.parse(stdout) as Examination) };
 }
 
 /** The native binary of a development dependency: a real one, but not ours. */

@@ -10,7 +10,7 @@ import { matmul } from "./ops/matmul.js";
 import { packageRoot, version } from "./package.js";
 import { tensor } from "./tensor/create.js";
 
-export interface DeviceDiagnosis {
+export interface DeviceExamination {
   readonly name: string;
   readonly works: boolean;
   /** What the self test found. */
@@ -21,7 +21,7 @@ export interface DeviceDiagnosis {
   readonly composed: readonly string[];
 }
 
-export interface Diagnosis {
+export interface Examination {
   readonly versions: { readonly nabla: string; readonly node: string; readonly nodeApi: string; readonly abi: number };
   readonly system: { readonly platform: string; readonly arch: string; readonly os: string; readonly libc: string };
   readonly cpu: { readonly model: string; readonly cores: number; readonly features: readonly string[] };
@@ -44,17 +44,17 @@ export interface Diagnosis {
     readonly attempts: readonly (Attempt & { readonly remedy?: string })[];
     readonly note: string;
   };
-  readonly devices: readonly DeviceDiagnosis[];
+  readonly devices: readonly DeviceExamination[];
   readonly defaultDevice: { readonly name: string; readonly works: boolean; readonly why: string };
   /** The environment variables that matter here and are set. */
   readonly environment: Readonly<Record<string, string>>;
 }
 
 /** Looks at everything that decides how tensors are computed here. Nothing in it is private, so it fits in a bug report. */
-export function diagnose(): Diagnosis {
+export function examine(): Examination {
   const names = devices();
-  const addon = diagnoseAddon();
-  const tested = names.map(diagnoseDevice);
+  const addon = examineAddon();
+  const tested = names.map(examineDevice);
   const fastest = tested[0];
   const container = process.constrainedMemory();
   return {
@@ -77,14 +77,14 @@ export function diagnose(): Diagnosis {
     },
     addon,
     devices: tested,
-    defaultDevice: diagnoseDefault(tested),
+    defaultDevice: examineDefault(tested),
     environment: Object.fromEntries(
       Object.entries(process.env).filter(([name]) => /^(NABLA_|OMP_NUM_THREADS$|SLURM_CPUS_PER_TASK$)/.test(name)),
     ) as Record<string, string>,
   };
 }
 
-function diagnoseDefault(tested: readonly DeviceDiagnosis[]): Diagnosis["defaultDevice"] {
+function examineDefault(tested: readonly DeviceExamination[]): Examination["defaultDevice"] {
   const name = defaultDeviceName();
   const asked = process.env.NABLA_DEVICE;
   const device = tested.find((d) => d.name === name);
@@ -100,7 +100,7 @@ function diagnoseDefault(tested: readonly DeviceDiagnosis[]): Diagnosis["default
   }
 }
 
-function diagnoseAddon(): Diagnosis["addon"] {
+function examineAddon(): Examination["addon"] {
   if (process.env.NABLA_DEVICE === "js") {
     return { path: undefined, attempts: [], note: "not looked for: NABLA_DEVICE=js" };
   }
@@ -149,7 +149,7 @@ function prebuiltTargets(root: string): string[] {
 }
 
 /** A product of small integers, exact in float32 whatever the order of summation. */
-function diagnoseDevice(name: string): DeviceDiagnosis {
+function examineDevice(name: string): DeviceExamination {
   const [m, k, n] = [67, 129, 45];
   const a = Float32Array.from({ length: m * k }, (_, i) => (i % 17) - 8);
   const b = Float32Array.from({ length: k * n }, (_, i) => (i % 13) - 6);
@@ -178,13 +178,13 @@ function diagnoseDevice(name: string): DeviceDiagnosis {
   }
 }
 
-function whyIsa({ name, facts }: DeviceDiagnosis): string {
+function whyIsa({ name, facts }: DeviceExamination): string {
   if (name === "js") return "the JS device runs what V8 compiles";
   if (process.env.NABLA_ISA === facts.isa) return "asked for by NABLA_ISA";
   return "the best that this CPU and system have kernels for";
 }
 
-function whyThreads({ name, facts }: DeviceDiagnosis): string {
+function whyThreads({ name, facts }: DeviceExamination): string {
   if (name === "js") return "the JS device uses one";
   const { NABLA_NUM_THREADS, OMP_NUM_THREADS, SLURM_CPUS_PER_TASK } = process.env;
   const asked = Object.entries({ NABLA_NUM_THREADS, OMP_NUM_THREADS, SLURM_CPUS_PER_TASK });
