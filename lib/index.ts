@@ -3,7 +3,7 @@ import "./ops/arithmetic.js";
 
 export { devices, setDefaultDevice } from "./device/registry.js";
 export * from "./errors.js";
-export { type Examination, examine } from "./examine.js";
+export { type Examination, examine } from "./examination.js";
 export type { BackwardOptions } from "./graph/backward.js";
 export { checkpoint } from "./graph/checkpoint.js";
 export { type Compiled, compile } from "./graph/compile.js";

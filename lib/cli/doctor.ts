@@ -1,5 +1,5 @@
 // `nabla doctor`: prints the examination for a person, or for a program with --json.
-import type { Examination } from "../examine.js";
+import type { Examination } from "../examination.js";
 import { examine } from "../index.js";
 import { parse } from "./usage.js";
 

@@ -5,7 +5,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } f
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import type { Examination } from "../../lib/examine.js";
+import type { Examination } from "../../lib/examination.js";
 import { addonPath, type Installed, install, root, target } from "./installed.js";
 
 let user: Installed;
