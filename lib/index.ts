@@ -13,6 +13,7 @@ export { detectAnomaly, enableGrad, isGradEnabled, noGrad } from "./graph/modes.
 export type { Program } from "./graph/program.js";
 export { type GradOptions, grad, hessian, jacobian, jvp, type Tree, valueAndGrad, vjp } from "./graph/transforms.js";
 export * as nn from "./nn/index.js";
+export { Module } from "./nn/module.js";
 export * from "./ops/activation.js";
 export * from "./ops/arrange.js";
 export { type AttentionOptions, scaledDotProductAttention } from "./ops/attention.js";
@@ -85,6 +86,8 @@ export { version } from "./package.js";
 export { emptyCache, getNumThreads, memory, setNumThreads, synchronize } from "./runtime.js";
 export {
   arange,
+  empty,
+  emptyLike,
   eye,
   full,
   fullLike,

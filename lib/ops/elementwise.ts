@@ -375,6 +375,8 @@ export const lerp = (x: Tensor, y: TensorLike, weight: TensorLike): Tensor => po
 export const lerp_ = (x: Tensor, y: TensorLike, weight: TensorLike): Tensor => pointwiseInto(lerpDef, x, [y, weight]);
 
 const methods = {
+  /** x where the condition is nonzero, y elsewhere. */
+  where: (x: Tensor, condition: Tensor, y: TensorLike): Tensor => where(condition, x, y),
   ...{ add, add_, sub, sub_, mul, mul_, div, div_, floorDivide, floorDivide_, truncDivide, truncDivide_, remainder },
   ...{ remainder_, fmod, fmod_, pow, pow_, maximum, maximum_, minimum, minimum_, atan2, atan2_, copysign, copysign_ },
   ...{ neg, neg_, abs, abs_, sign, sign_, square, square_, reciprocal, reciprocal_, sqrt, sqrt_, rsqrt, rsqrt_ },

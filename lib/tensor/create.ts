@@ -5,7 +5,7 @@ import { floatToBfloat, floatToHalf } from "../device/js/view.js";
 import { defaultDevice } from "../device/registry.js";
 import { DTypeError, ShapeError, ValueError } from "../errors.js";
 import { streamOf } from "../graph/stream.js";
-import { deviceOf, emit, empty, Scalar } from "../ops/define.js";
+import { deviceOf, emit, Scalar, empty as uninitialized } from "../ops/define.js";
 import { copyInto } from "../ops/pointwise.js";
 import { checkDType, type DType, dtypeFacts, isFloat, type TypedArray } from "./dtype.js";
 import { checkShape, checkSize, numelOf, type Shape, show } from "./shape.js";
@@ -160,9 +160,16 @@ export function full(shape: Shape, value: number | bigint | boolean, options: Te
   const checked = checkShape(shape, "full");
   const own: DType = typeof value === "boolean" ? "bool" : typeof value === "bigint" ? "int64" : "float32";
   const dtype = options.dtype === undefined ? own : checkDType(options.dtype, "full");
-  const out = empty(checked, dtype, deviceOf(options.device, defaultDevice), "full");
+  const out = uninitialized(checked, dtype, deviceOf(options.device, defaultDevice), "full");
   copyInto(out, new Scalar(typeof value === "boolean" ? Number(value) : value, dtype));
   return finish(out, options);
+}
+
+/** A tensor whose values are undefined until they are written. */
+export function empty(shape: Shape, options: TensorOptions = {}): Tensor {
+  const dtype = options.dtype === undefined ? "float32" : checkDType(options.dtype, "empty");
+  const device = deviceOf(options.device, defaultDevice);
+  return finish(uninitialized(checkShape(shape, "empty"), dtype, device, "empty"), options);
 }
 
 /** A tensor filled with 0. */
@@ -175,6 +182,8 @@ const asLike = (x: Tensor, options: TensorOptions = {}): TensorOptions => ({
   device: x.device,
   ...options,
 });
+/** A tensor of another's shape, dtype and device whose values are undefined. */
+export const emptyLike = (x: Tensor, options?: TensorOptions): Tensor => empty(x.shape, asLike(x, options));
 /** Zeros of another tensor's shape, dtype and device. */
 export const zerosLike = (x: Tensor, options?: TensorOptions): Tensor => zeros(x.shape, asLike(x, options));
 /** Ones of another tensor's shape, dtype and device. */
@@ -222,7 +231,7 @@ export function linspace(start: number, end: number, steps: number, options: Ten
 
 function sequence(start: number, step: number, count: number, dtype: DType, options: TensorOptions): Tensor {
   const device = deviceOf(options.device, defaultDevice);
-  const out = empty(checkShape([count], "arange"), dtype, device, "arange");
+  const out = uninitialized(checkShape([count], "arange"), dtype, device, "arange");
   emit(device, "arange", [], [out], [new Scalar(start), new Scalar(step)], count);
   return out;
 }
