@@ -88,7 +88,8 @@ class Event {
 #endif
 };
 
-// Spins until done() or, after about 40 µs, gives up: a sleeping thread takes 15–50 µs to wake.
+// Spins until done() or, after about 40 µs, gives up: a sleeping thread takes 15–50 µs to wake. It yields all the while,
+// because the thread that it waits for may have been put on the same core.
 template <typename Done>
 bool spin(Done done) {
   const auto start = std::chrono::steady_clock::now();
@@ -97,6 +98,7 @@ bool spin(Done done) {
       if (done()) return true;
       pause();
     }
+    std::this_thread::yield();
   } while (std::chrono::steady_clock::now() - start < std::chrono::microseconds(40));
   return done();
 }
@@ -126,17 +128,10 @@ class Workers {
     resize(threads - 1);
     open(chunks, body, context);
     const int64_t mine = work();
-    // The calls of a claimed chunk may take long, so after a short spin the caller gives its core away.
-    if (finish(mine)) {
-      close();
-    } else {
-      const auto all = [&] { return finished_.value.load() == uint32_t(chunks); };
-      if (!spin(all)) {
-        for (int i = 0; i < 64 && !all(); i++) std::this_thread::yield();
-        for (uint32_t seen; (seen = finished_.value.load()) != uint32_t(chunks);) finished_.wait(seen);
-      }
-      close();
+    if (!finish(mine) && !spin([&] { return finished_.value.load() == uint32_t(chunks); })) {
+      for (uint32_t seen; (seen = finished_.value.load()) != uint32_t(chunks);) finished_.wait(seen);
     }
+    close();
     std::exception_ptr error;
     std::swap(error, error_);
     busy_.store(false, std::memory_order_release);

@@ -149,6 +149,7 @@ void Environment::waitUntil(int unfinished) {
   const auto start = std::chrono::steady_clock::now();
   while (std::chrono::steady_clock::now() - start < std::chrono::microseconds(30)) {
     if (unfinished_.load(std::memory_order_acquire) <= unfinished) return;
+    std::this_thread::yield();
   }
   std::unique_lock<std::mutex> lock(mutex_);
   finished_.wait(lock, [&] { return unfinished_.load(std::memory_order_acquire) <= unfinished; });
