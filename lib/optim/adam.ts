@@ -1,4 +1,5 @@
 // Adam and AdamW.
+import { depends } from "../graph/capture.js";
 import { add, div, maximum, mul, sqrt, square, sub } from "../ops/elementwise.js";
 import { defineUpdate } from "../ops/update.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -19,24 +20,23 @@ export interface AdamOptions {
   maximize: boolean;
 }
 
-/** numbers: sign, L2 penalty, 1 − lr·decay, β₁, 1 − β₁, β₂, 1 − β₂, lr / (1 − β₁ᵗ), √(1 − β₂ᵗ), eps. */
-function moments([p, m, v]: Tensor[], [g]: Tensor[], n: Tensor[]) {
-  const d = add(mul(g, n[0]), mul(p, n[1]));
-  return { p: mul(p, n[2]), m: add(mul(m, n[3]), mul(d, n[4])), v: add(mul(v, n[5]), mul(square(d), n[6])) };
-}
-const stepFrom = (p: Tensor, m: Tensor, v: Tensor, n: Tensor[]): Tensor =>
-  sub(p, mul(n[7], div(m, add(div(sqrt(v), n[8]), n[9]))));
+/**
+ * The update as one pass over memory. Numbers: β₁, 1 − β₁, β₂, 1 − β₂, lr / (1 − β₁ᵗ), √(1 − β₂ᵗ), eps, and with
+ * `extended` the sign of the gradient, the L2 penalty and 1 − lr·(decoupled decay), which most runs do without.
+ */
+const rule = (amsgrad: boolean, extended: boolean) =>
+  defineUpdate("Adam", ([p, m0, v0, top0], [gradient], [beta1, rest1, beta2, rest2, size, root, eps, ...more]) => {
+    const [sign, penalty, shrink] = more;
+    const g = extended ? add(mul(gradient, sign), mul(p, penalty)) : gradient;
+    const m = add(mul(m0, beta1), mul(g, rest1));
+    const v = add(mul(v0, beta2), mul(square(g), rest2));
+    const top = amsgrad ? maximum(top0, v) : v;
+    const step = mul(size, div(m, add(div(sqrt(top), root), eps)));
+    const next = sub(extended ? mul(p, shrink) : p, step);
+    return amsgrad ? [next, m, v, top] : [next, m, v];
+  });
 
-const adam = defineUpdate("Adam", (targets, sources, n) => {
-  const { p, m, v } = moments(targets, sources, n);
-  return [stepFrom(p, m, v, n), m, v];
-});
-
-const amsgrad = defineUpdate("Adam", (targets, sources, n) => {
-  const { p, m, v } = moments(targets, sources, n);
-  const top = maximum(targets[3], v);
-  return [stepFrom(p, m, top, n), m, v, top];
-});
+const rules = { plain: [rule(false, false), rule(false, true)], amsgrad: [rule(true, false), rule(true, true)] };
 
 /**
  * Adam (Kingma and Ba 2015, algorithm 1), with PyTorch's formulas.
@@ -71,9 +71,6 @@ export class Adam extends Optimizer<AdamOptions> {
   protected update(p: Tensor, grad: Tensor, state: ParamState, group: ParamGroup<AdamOptions>): void {
     const { decoupled } = this;
     const numbers = [
-      () => (group.maximize ? -1 : 1),
-      () => (decoupled ? 0 : group.weightDecay),
-      () => (decoupled ? 1 - group.lr * group.weightDecay : 1),
       () => group.betas[0],
       () => 1 - group.betas[0],
       () => group.betas[1],
@@ -81,10 +78,23 @@ export class Adam extends Optimizer<AdamOptions> {
       () => group.lr / (1 - group.betas[0] ** state.step),
       () => Math.sqrt(1 - group.betas[1] ** state.step),
       () => group.eps,
-    ].map((n) => this.number(n));
+    ];
+    const extended = depends(() => group.weightDecay !== 0 || group.maximize);
+    if (extended) {
+      numbers.push(
+        () => (group.maximize ? -1 : 1),
+        () => (decoupled ? 0 : group.weightDecay),
+        () => (decoupled ? 1 - group.lr * group.weightDecay : 1),
+      );
+    }
+    const amsgrad = depends(() => group.amsgrad);
     const targets = [p, this.slot(state, "expAvg", p), this.slot(state, "expAvgSq", p)];
-    if (group.amsgrad) amsgrad([...targets, this.slot(state, "maxExpAvgSq", p)], [grad], numbers);
-    else adam(targets, [grad], numbers);
+    if (amsgrad) targets.push(this.slot(state, "maxExpAvgSq", p));
+    rules[amsgrad ? "amsgrad" : "plain"][extended ? 1 : 0](
+      targets,
+      [grad],
+      numbers.map((n) => this.number(n)),
+    );
   }
 }
 

@@ -1,5 +1,6 @@
 // Stochastic gradient descent with momentum.
 import { ValueError } from "../errors.js";
+import { depends } from "../graph/capture.js";
 import { add, mul, sub } from "../ops/elementwise.js";
 import { defineUpdate } from "../ops/update.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -20,20 +21,15 @@ export interface SGDOptions {
   maximize: boolean;
 }
 
-const decayed = (p: Tensor, g: Tensor, sign: Tensor, decay: Tensor): Tensor => add(mul(g, sign), mul(p, decay));
-
-const plain = defineUpdate("SGD", ([p], [g], [lr, sign, decay]) => [sub(p, mul(decayed(p, g, sign, decay), lr))]);
-
-const withMomentum = defineUpdate("SGD", ([p, buffer], [g], [lr, sign, decay, momentum, share]) => {
-  const b = add(mul(buffer, momentum), mul(decayed(p, g, sign, decay), share));
-  return [sub(p, mul(b, lr)), b];
-});
-
-const nesterov = defineUpdate("SGD", ([p, buffer], [g], [lr, sign, decay, momentum, share]) => {
-  const d = decayed(p, g, sign, decay);
-  const b = add(mul(buffer, momentum), mul(d, share));
-  return [sub(p, mul(add(d, mul(b, momentum)), lr)), b];
-});
+/** Numbers: lr, sign of the gradient, L2 penalty, and with momentum its factor and the gradient's share. */
+const rule = (kind: "plain" | "momentum" | "nesterov") =>
+  defineUpdate("SGD", ([p, buffer], [gradient], [lr, sign, penalty, momentum, share]) => {
+    const g = add(mul(gradient, sign), mul(p, penalty));
+    if (kind === "plain") return [sub(p, mul(g, lr))];
+    const b = add(mul(buffer, momentum), mul(g, share));
+    return [sub(p, mul(kind === "nesterov" ? add(g, mul(b, momentum)) : b, lr)), b];
+  });
+const rules = { plain: rule("plain"), momentum: rule("momentum"), nesterov: rule("nesterov") };
 
 /**
  * Stochastic gradient descent, with PyTorch's formulas: g ← g + weightDecay·p; b ← momentum·b + (1 − dampening)·g
@@ -63,15 +59,15 @@ export class SGD extends Optimizer<SGDOptions> {
       this.number(() => (group.maximize ? -1 : 1)),
       this.number(() => group.weightDecay),
     ];
-    if (group.momentum === 0) {
-      plain([p], [grad], numbers);
-      return;
+    const kind = depends(() => (group.momentum === 0 ? "plain" : group.nesterov ? "nesterov" : "momentum"));
+    const targets = [p];
+    if (kind !== "plain") {
+      targets.push(this.slot(state, "momentumBuffer", p));
+      numbers.push(
+        this.number(() => group.momentum),
+        this.number(() => (state.step === 1 ? 1 : 1 - group.dampening)),
+      );
     }
-    numbers.push(
-      this.number(() => group.momentum),
-      this.number(() => (state.step === 1 ? 1 : 1 - group.dampening)),
-    );
-    const rule = group.nesterov ? nesterov : withMomentum;
-    rule([p, this.slot(state, "momentumBuffer", p)], [grad], numbers);
+    rules[kind](targets, [grad], numbers);
   }
 }
