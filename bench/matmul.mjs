@@ -13,13 +13,16 @@ const { values: args } = parseArgs({
 });
 const threads = Number(args.threads);
 setNumThreads(threads);
-console.log(`${cpus()[0].model}, ${getNumThreads()} thread(s), Node ${process.version}, load ${loadavg()[0].toFixed(2)}`);
+console.log(
+  `${cpus()[0].model}, ${getNumThreads()} thread(s), Node ${process.version}, load ${loadavg()[0].toFixed(2)}`,
+);
 
 const ort = await import("onnxruntime-node").then(
   (m) => m.default ?? m,
   () => null,
 );
-if (!ort) console.log("onnxruntime-node is not installed (npm install --ignore-scripts in bench/): its column stays empty");
+if (!ort)
+  console.log("onnxruntime-node is not installed (npm install --ignore-scripts in bench/): its column stays empty");
 
 for (const n of args.sizes.split(",").map(Number)) {
   const a = rand([n, n]);
@@ -81,7 +84,8 @@ function check(name, c, a, b, n) {
     const j = (k * 104729) % n;
     let sum = 0;
     for (let p = 0; p < n; p++) sum += a[i * n + p] * b[p * n + j];
-    if (!(Math.abs(c[i * n + j] - sum) < 1e-4 * sum)) throw new Error(`${name}: c[${i}, ${j}] is ${c[i * n + j]}, not ${sum}`);
+    if (!(Math.abs(c[i * n + j] - sum) < 1e-4 * sum))
+      throw new Error(`${name}: c[${i}, ${j}] is ${c[i * n + j]}, not ${sum}`);
   }
 }
 

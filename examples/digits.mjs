@@ -66,7 +66,9 @@ bar.stop();
 const speed = Math.round((EPOCHS * batches * BATCH) / (trainingTime / 1000));
 const [onTrain, onTest] = [evaluate(train), evaluate(test)];
 console.log(`${speed} samples per second, ${((performance.now() - started) / 1000).toFixed(1)} s in all`);
-console.log(`accuracy: ${onTrain.accuracy.toFixed(4)} on the training data, ${onTest.accuracy.toFixed(4)} on the test data`);
+console.log(
+  `accuracy: ${onTrain.accuracy.toFixed(4)} on the training data, ${onTest.accuracy.toFixed(4)} on the test data`,
+);
 writeReport();
 if (onTest.accuracy < 0.97) {
   console.error("the test accuracy is below 0.97");

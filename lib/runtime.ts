@@ -1,6 +1,7 @@
 // The machine under the tensors: memory, threads, waiting.
-import { getDevice, defaultDevice } from "./device/registry.js";
+
 import type { MemoryUse } from "./device/device.js";
+import { defaultDevice, getDevice } from "./device/registry.js";
 import { ValueError } from "./errors.js";
 import { allStreams, streamOf } from "./graph/stream.js";
 
@@ -27,7 +28,8 @@ export function emptyCache(): void {
 
 /** Sets the number of compute threads of the CPU device, for the whole process. */
 export function setNumThreads(n: number): void {
-  if (!Number.isInteger(n) || n < 1 || n > 1024) throw new ValueError(`setNumThreads: an integer from 1 to 1024, got ${n}`);
+  if (!Number.isInteger(n) || n < 1 || n > 1024)
+    throw new ValueError(`setNumThreads: an integer from 1 to 1024, got ${n}`);
   defaultDevice().setThreads(n);
 }
 
