@@ -5,7 +5,7 @@ import { type DType, dtypeFacts } from "../tensor/dtype.js";
 import { isContiguous, type Shape, sameShape, show } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { type Input, makeNode, type OpDef, recording } from "./define.js";
-import { rebase, writeViewDef } from "./strided.js";
+import { mayOverlap, rebase, writeViewDef } from "./strided.js";
 
 /** Refuses what cannot be written. `shape` and `dtype` are those of the result that is to be written. */
 export function checkWritable(target: Tensor, shape: Shape, dtype: DType, op: string): void {
@@ -19,10 +19,10 @@ export function checkWritable(target: Tensor, shape: Shape, dtype: DType, op: st
   if (rank[dtypeFacts[dtype].kind] > rank[dtypeFacts[target.dtype].kind]) {
     throw new DTypeError(`${op}: the result is ${dtype} and cannot be written into a tensor of dtype ${target.dtype}`);
   }
-  for (let i = 0; i < target.shape.length; i++) {
-    if (target.strides[i] === 0 && target.shape[i] > 1) {
-      throw new ValueError(`${op}: several elements of an expanded tensor share one place in memory; clone() it first`);
-    }
+  if (mayOverlap(target)) {
+    throw new ValueError(
+      `${op}: several elements of an expanded or otherwise overlapping tensor share one place in memory; clone() it first`,
+    );
   }
   if (!modes.grad) return;
   const base = target.viewBase ?? target;

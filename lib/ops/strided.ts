@@ -2,7 +2,7 @@
 
 import { arange, full, zeros } from "../tensor/create.js";
 import { late } from "../tensor/late.js";
-import { numelOf, type Shape } from "../tensor/shape.js";
+import { isContiguous, numelOf, type Shape } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { applyView, type OpDef, type ViewDef } from "./define.js";
 import { indexAdd } from "./indexing.js";
@@ -26,7 +26,8 @@ export const asStrided = (x: Tensor, at: Window): Tensor =>
   applyView(asStridedDef, x, at.shape, at.strides, x.offset + at.offset, at);
 
 /** True unless the elements of a window are surely at different places. */
-function mayOverlap({ shape, strides }: Window): boolean {
+export function mayOverlap({ shape, strides }: Window): boolean {
+  if (isContiguous(shape, strides)) return false;
   const steps = strides.map((s, i) => ({ step: Math.abs(s), size: shape[i] })).filter(({ size }) => size > 1);
   let reach = 0;
   for (const { step, size } of steps.sort((a, b) => a.step - b.step)) {
