@@ -10,18 +10,13 @@ import { allStreams, streamOf } from "./graph/stream.js";
  * buffers that the garbage collector has found dead, first.
  */
 export function memory(device?: string): MemoryUse {
-  const target = device === undefined ? defaultDevice() : getDevice(device);
-  const stream = streamOf(target);
-  stream.sweep();
-  stream.flush();
-  return target.memory();
+  return streamOf(device === undefined ? defaultDevice() : getDevice(device)).memory();
 }
 
 /** Gives the memory that is kept for reuse back to the system. */
 export function emptyCache(): void {
   for (const stream of allStreams()) {
-    stream.sweep();
-    stream.flush();
+    stream.memory();
     stream.device.emptyCache();
   }
 }

@@ -4,7 +4,7 @@ import os from "node:os";
 import process from "node:process";
 import v8 from "node:v8";
 import vm from "node:vm";
-import type { Device } from "../device/device.js";
+import type { Device, MemoryUse } from "../device/device.js";
 import { MemoryError, ValueError } from "../errors.js";
 import { Storage } from "../tensor/storage.js";
 import { encode, encodedLength, type Operand, type Resolver, writeNumber } from "./encode.js";
@@ -166,10 +166,10 @@ export class Stream {
     this.bytesSinceSweep += bytes;
     if (this.bytesSinceSweep > SWEEP_BYTES || ++this.buffersSinceSweep > SWEEP_BUFFERS) this.sweep();
     if (this.bytes + bytes > memoryLimit()) {
-      this.bytes = this.inUse();
+      this.bytes = this.memory().inUse;
       if (this.bytes + bytes > memoryLimit()) {
         collectGarbage();
-        this.bytes = this.inUse();
+        this.bytes = this.memory().inUse;
       }
       if (this.bytes + bytes > memoryLimit()) {
         throw new MemoryError(
@@ -187,11 +187,12 @@ export class Stream {
     this.unreported -= bytes;
   }
 
-  /** Bytes in use once everything dead is freed. */
-  inUse(): number {
+  /** What is in use once everything asked for is done and everything dead is freed. */
+  memory(): MemoryUse {
     this.sweep();
-    this.flush();
-    return this.device.memory().inUse;
+    this.submit();
+    this.device.sync();
+    return this.device.memory();
   }
 }
 
