@@ -58,7 +58,7 @@ onEveryDevice("bad input", (device) => {
           ]),
         ),
     ],
-    ["a string among numbers", DTypeError, /data\[1\] is a string/, () => t(wrong([1, "2"]))],
+    ["a string among numbers", DTypeError, /data\[1\] is the string "2"/, () => t(wrong([1, "2"]))],
     ["values for another shape", ShapeError, /3 values.*\[2, 2\]/, () => tensor([1, 2, 3], { shape: [2, 2], device })],
     ["a negative size", ShapeError, /\[2, -1\] is not a shape/, () => zeros([2, -1], { device })],
     ["a fractional size", ShapeError, /2\.5/, () => zeros([2.5], { device })],
@@ -102,7 +102,7 @@ onEveryDevice("bad input", (device) => {
     [
       "no tensor at all",
       ValueError,
-      /add: a tensor or a number is needed, got string/,
+      /add: a tensor or a number is needed, got the string "x"/,
       () => add(matrix(), wrong("x")),
     ],
     [

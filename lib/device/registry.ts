@@ -28,6 +28,9 @@ function make(name: string): Device {
   throw new DeviceError(`unknown device ${JSON.stringify(name)}; the devices are "cpu", "js", "cuda" and "auto"`);
 }
 
+/** True for the name of a device, also of one that is not to be had here. */
+export const isDeviceName = (name: string): boolean => /^(auto|js|cpu|cuda(:\d+)?)$/.test(name);
+
 /** The name behind "auto": what the environment asks for, else cpu, else js. */
 function automaticName(): string {
   const asked = process.env.NABLA_DEVICE;

@@ -1,8 +1,9 @@
 // compile(fn): records a function once for each kind of arguments and replays it as one program.
 
+import { checkFunction } from "../check.js";
 import type { Device } from "../device/device.js";
 import { defaultDevice } from "../device/registry.js";
-import { AutogradError, CaptureError } from "../errors.js";
+import { AutogradError } from "../errors.js";
 import { allocate } from "../ops/define.js";
 import { contiguous } from "../ops/movement.js";
 import { dtypeFacts } from "../tensor/dtype.js";
@@ -51,6 +52,7 @@ export interface Compiled<A extends readonly unknown[], R> {
  * for (const [x, y] of batches) console.log(step(x, y).item());
  */
 export function compile<A extends readonly unknown[], R>(fn: (...args: A) => R): Compiled<A, R> {
+  checkFunction(fn, "compile");
   let recordings: Recording[] = [];
   const call = (...args: A): R => {
     if (modes.capture) return fn(...args); // inside another capture it is part of that one
@@ -161,8 +163,6 @@ class Recording {
     this.stands = withCapture(capture, () => inputs.map((x) => standIn(x)));
     const standing = mapTensors(args, () => this.stands[next++]) as readonly unknown[];
     this.result = inScope(null, () => withCapture(capture, () => fn(...standing)));
-    if (this.result instanceof Promise)
-      throw new CaptureError("compile: the function must not be async; record its synchronous part");
     this.device = capture.device ?? defaultDevice();
     this.guards = capture.guards;
     this.effects = capture.effects;

@@ -1,4 +1,5 @@
 // The modes of this environment (thread): whether gradients are recorded, anomalies looked for, a function captured.
+import { checkFunction } from "../check.js";
 import { ValueError } from "../errors.js";
 import type { Capture } from "./capture.js";
 
@@ -12,13 +13,15 @@ export const modes = {
 };
 
 function withMode<K extends keyof typeof modes, R>(mode: K, value: (typeof modes)[K], name: string, fn: () => R): R {
+  checkFunction(fn, name);
   const before = modes[mode];
   modes[mode] = value;
   try {
     const result = fn();
     if (result instanceof Promise) {
+      result.catch(() => {}); // its own failure, if any, has no other listener and would end the process
       throw new ValueError(
-        `${name}: the function returned a promise; a mode holds for synchronous code only, ` +
+        `${name}: the function returned a promise; ${name} holds for synchronous code only, ` +
           "so wrap the synchronous parts between the awaits instead",
       );
     }

@@ -1,5 +1,6 @@
 // Functions of functions: gradients, products with Jacobians, Jacobians and Hessians. Words and meaning are those of
 // torch.func and JAX; they nest, and what they return can be differentiated again.
+import { checkFunction, describe } from "../check.js";
 import { AutogradError, ShapeError, ValueError } from "../errors.js";
 import { stack } from "../ops/arrange.js";
 import { applyView, checkTensor } from "../ops/define.js";
@@ -34,7 +35,7 @@ function mapTree(tree: unknown, fn: (t: Tensor) => Tensor, op: string): unknown 
     return Object.fromEntries(Object.entries(tree).map(([k, t]) => [k, mapTree(t, fn, op)]));
   }
   throw new ValueError(
-    `${op}: an argument to differentiate must be a tensor, or arrays or objects of tensors, got ${typeof tree}`,
+    `${op}: an argument to differentiate must be a tensor, or arrays or objects of tensors, got ${describe(tree)}`,
   );
 }
 
@@ -82,6 +83,7 @@ class Evaluation {
     argnums: readonly number[],
     private readonly op: string,
   ) {
+    checkFunction(fn, op);
     for (const n of argnums) {
       if (!Number.isInteger(n) || n < 0 || n >= args.length) {
         throw new ValueError(`${op}: there is no argument ${n} among the ${args.length}; count from 0`);
@@ -159,6 +161,9 @@ function differentiated<A extends Args, N extends number | readonly number[]>(
   options: GradOptions<N>,
   op: string,
 ): (...args: A) => [value: Tensor, grad: Grads<A, N>] {
+  if (fn instanceof Tensor)
+    throw new ValueError(`${op}: a function is needed; for the gradients of a tensor call its backward()`);
+  checkFunction(fn, op);
   const argnums = options.argnums ?? 0;
   return (...args) => {
     const at = new Evaluation(fn as (...args: Args) => unknown, args, listOf(argnums), op);
@@ -207,6 +212,7 @@ export function vjp<A extends readonly Tree[]>(
   fn: (...args: A) => Tensor,
   ...args: A
 ): [value: Tensor, pullback: (cotangent: Tensor) => { [K in keyof A]: Same<A[K]> }] {
+  if (args.length === 0) throw new ValueError("vjp: the arguments come after the function: vjp(fn, x)");
   const at = new Evaluation(
     fn as (...args: Args) => unknown,
     args,

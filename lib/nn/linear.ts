@@ -1,4 +1,5 @@
 // Linear: an affine map of the last dimension.
+import { checkOptions } from "../check.js";
 import { ValueError } from "../errors.js";
 import { linear } from "../ops/matmul.js";
 import { rand } from "../ops/random.js";
@@ -25,9 +26,11 @@ export class Linear extends Module {
   constructor(
     readonly inFeatures: number,
     readonly outFeatures: number,
-    { bias = true, ...options }: LinearOptions = {},
+    options: LinearOptions = {},
   ) {
     super();
+    checkOptions(options, ["bias", "dtype", "device"], "Linear");
+    const { bias = true, dtype, device } = options;
     for (const n of [inFeatures, outFeatures]) {
       if (!Number.isInteger(n) || n < 1)
         throw new ValueError(`Linear: sizes must be integers ≥ 1, got ${inFeatures} and ${outFeatures}`);
@@ -35,7 +38,7 @@ export class Linear extends Module {
     const bound = 1 / Math.sqrt(inFeatures);
     const uniform = (shape: number[]) =>
       new Parameter(
-        rand(shape, options)
+        rand(shape, { dtype, device })
           .mul(2 * bound)
           .sub(bound),
       );

@@ -2,6 +2,7 @@
 import { ShapeError, ValueError } from "../errors.js";
 import { depends } from "../graph/capture.js";
 import { noGrad } from "../graph/modes.js";
+import { checkTensor } from "../ops/define.js";
 import { copy_ } from "../ops/pointwise.js";
 import type { DType } from "../tensor/dtype.js";
 import { sameShape, show } from "../tensor/shape.js";
@@ -134,6 +135,7 @@ export abstract class Module {
     }
     const common = Object.keys(own).filter((k) => k in dict);
     for (const k of common) {
+      checkTensor(dict[k], `loadStateDict: ${k}`);
       if (!sameShape(own[k].shape, dict[k].shape)) {
         throw new ShapeError(
           `loadStateDict: ${k} has shape ${show(own[k].shape)} here and ${show(dict[k].shape)} in the dictionary`,

@@ -18,6 +18,9 @@ export class Sequential extends Module {
   constructor(layers: readonly Module[] = []) {
     super();
     Object.defineProperty(this, "size", { enumerable: false });
+    if (!Array.isArray(layers)) {
+      throw new ValueError("Sequential: the layers come in one array: new nn.Sequential([first, second])");
+    }
     for (const layer of layers) this.add(layer);
   }
 

@@ -1,9 +1,10 @@
 // To another dtype or device, and overwriting with plain values.
 
 import type { Device } from "../device/device.js";
-import { getDevice } from "../device/registry.js";
+import { getDevice, isDeviceName } from "../device/registry.js";
+import { DeviceError } from "../errors.js";
 import { fromTyped } from "../tensor/create.js";
-import { checkDType, type DType, dtypeFacts } from "../tensor/dtype.js";
+import { checkDType, type DType, dtypeFacts, dtypes } from "../tensor/dtype.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { checkTensor, installMethods, type MethodsOf, type OpDef, recordOne } from "./define.js";
 import { cast, clone, copy_ } from "./pointwise.js";
@@ -26,8 +27,13 @@ function transfer(x: Tensor, device: Device): Tensor {
  */
 export function to(x: Tensor, target: string | { dtype?: DType; device?: string } | Tensor): Tensor {
   checkTensor(x, "to");
-  if (typeof target === "string")
-    return target in dtypeFacts ? cast(x, target as DType) : transfer(x, getDevice(target));
+  if (typeof target === "string") {
+    if (target in dtypeFacts) return cast(x, target as DType);
+    if (isDeviceName(target)) return transfer(x, getDevice(target));
+    throw new DeviceError(
+      `to: ${JSON.stringify(target)} is neither a dtype (${dtypes.join(", ")}) nor a device (cpu, js, cuda)`,
+    );
+  }
   const { dtype, device } = target;
   const moved = device === undefined ? x : transfer(x, getDevice(device));
   return dtype === undefined ? moved : cast(moved, checkDType(dtype, "to"));

@@ -1,6 +1,7 @@
 // The bridge between the catalogue and the engine, and the only one: it checks tensors, emits instructions to the
 // device or to the capture in progress, and records nodes on the tape. It names no operation.
 
+import { describe } from "../check.js";
 import type { Device } from "../device/device.js";
 import { getDevice } from "../device/registry.js";
 import { DeviceError, DTypeError, ValueError } from "../errors.js";
@@ -60,9 +61,8 @@ export function empty(shape: Shape, dtype: DType, device: Device, op: string): T
 /** Checks that a value is a usable tensor of this thread. */
 export function checkTensor(x: unknown, op: string): Tensor {
   if (x instanceof Tensor) return x.use(op);
-  const what = typeof x === "object" ? (x === null ? "null" : `a ${x.constructor?.name ?? "plain object"}`) : typeof x;
   throw new ValueError(
-    `${op}: a tensor is needed, got ${what}; make one with tensor(…) (tensors of another worker cannot be used here: ` +
+    `${op}: a tensor is needed, got ${describe(x)}; make one with tensor(…) (tensors of another worker cannot be used here: ` +
       "send their data)",
   );
 }

@@ -3,6 +3,7 @@ import { IndexError, ShapeError, ValueError } from "../errors.js";
 import { zeros } from "../tensor/create.js";
 import {
   broadcastStrides,
+  checkList,
   checkShape,
   normalizeAxes,
   normalizeAxis,
@@ -38,18 +39,21 @@ const viewDef: ViewDef<null> = { name: "view", grad: ([g], { like }) => [reshape
  */
 export function reshape(x: Tensor, shape: Shape): Tensor {
   checkTensor(x, "reshape");
-  const target = inferShape(x, shape);
+  const target = inferShape(x, shape, "reshape");
   const strides = reshapeStrides(x.shape, x.strides, target);
   if (strides) return applyView(viewDef, x, target, strides, x.offset, null);
   return reshape(clone(x), target);
 }
 
-function inferShape(x: Tensor, shape: Shape): number[] {
+const SHAPE_RULE = "a shape is one array of sizes, such as [2, -1]";
+
+function inferShape(x: Tensor, shape: Shape, op: string): number[] {
+  checkList(shape, SHAPE_RULE, op);
   const unknown = shape.indexOf(-1);
-  const target = checkShape(unknown < 0 ? shape : shape.map((d, i) => (i === unknown ? 1 : d)), "reshape");
+  const target = checkShape(unknown < 0 ? shape : shape.map((d, i) => (i === unknown ? 1 : d)), op);
   if (unknown >= 0) target[unknown] = numelOf(target) === 0 ? 0 : Math.floor(x.numel / numelOf(target));
   if (numelOf(target) !== x.numel) {
-    throw new ShapeError(`reshape: ${show(x.shape)} has ${x.numel} elements and cannot become ${show(shape)}`);
+    throw new ShapeError(`${op}: ${show(x.shape)} has ${x.numel} elements and cannot become ${show(shape)}`);
   }
   return target;
 }
@@ -68,6 +72,7 @@ const permuteDef: ViewDef<readonly number[]> = {
 /** The dimensions in another order; shares memory. */
 export function permute(x: Tensor, dims: readonly number[]): Tensor {
   checkTensor(x, "permute");
+  checkList(dims, "the order is one array of dimensions, such as [1, 0]", "permute");
   const order = dims.map((d) => normalizeAxis(d, x.ndim, "permute"));
   if (order.length !== x.ndim || new Set(order).size !== x.ndim) {
     throw new ShapeError(`permute: ${show(dims)} must name each of the ${x.ndim} dimensions of ${show(x.shape)} once`);
@@ -106,6 +111,7 @@ const expandDef: ViewDef<null> = { name: "expand", grad: ([g], { like }) => [sum
 /** Dimensions of size 1 repeated without a copy to `shape` (−1 keeps a size); new ones come first. */
 export function expand(x: Tensor, shape: Shape): Tensor {
   checkTensor(x, "expand");
+  checkList(shape, SHAPE_RULE, "expand");
   const lead = shape.length - x.ndim;
   const target = checkShape(
     shape.map((d, i) => (d === -1 && i >= lead ? x.shape[i - lead] : d)),
@@ -123,7 +129,7 @@ export const contiguous = (x: Tensor): Tensor => (x.isContiguous() ? x : clone(x
 /** `reshape` that never copies: an error where the strides do not allow it (`Tensor.view`). */
 export function view(x: Tensor, shape: Shape): Tensor {
   checkTensor(x, "view");
-  const target = inferShape(x, shape);
+  const target = inferShape(x, shape, "view");
   const strides = reshapeStrides(x.shape, x.strides, target);
   if (!strides) {
     throw new ShapeError(

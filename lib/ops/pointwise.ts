@@ -1,5 +1,6 @@
 // How element-wise operations are described and run: promotion, broadcasting, in-place twins, and compositions that
 // become one instruction.
+import { describe } from "../check.js";
 import type { Device } from "../device/device.js";
 import { DTypeError, ProgramError, ValueError } from "../errors.js";
 import { Capture } from "../graph/capture.js";
@@ -52,7 +53,7 @@ function operand(x: TensorLike | Scalar, dtype: DType, op: string): Input {
   if (x instanceof Scalar) return x;
   if (typeof x === "number" || typeof x === "bigint") return new Scalar(x, dtype);
   if (typeof x === "boolean") return new Scalar(x ? 1 : 0, dtype);
-  throw new ValueError(`${op}: a tensor or a number is needed, got ${x === null ? "null" : typeof x}`);
+  throw new ValueError(`${op}: a tensor or a number is needed, got ${describe(x)}`);
 }
 
 function operandType(inputs: readonly (TensorLike | Scalar)[], def: PointwiseDef): DType {

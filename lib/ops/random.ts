@@ -1,5 +1,6 @@
 // Random tensors, samples from distributions, and dropout. Each operation takes its blocks of random bits from the
 // generator when it runs, in a captured program at every replay.
+import { checkOptions } from "../check.js";
 import { defaultDevice } from "../device/registry.js";
 import { DTypeError, ShapeError, ValueError } from "../errors.js";
 import { drawn } from "../graph/checkpoint.js";
@@ -47,6 +48,7 @@ function draw(kernel: Drawn, out: Tensor, more: readonly Input[], generator: Gen
 }
 
 function fresh(kernel: Drawn, shape: Shape, options: RandomOptions, op: string): Tensor {
+  checkOptions(options, ["dtype", "device", "requiresGrad", "generator"], op);
   const dtype = options.dtype === undefined ? "float32" : checkDType(options.dtype, op);
   if (!isFloat(dtype))
     throw new DTypeError(`${op}: a floating point dtype is needed, got ${dtype}; for integers use randint`);

@@ -3,7 +3,7 @@ import { depends } from "../graph/capture.js";
 import { add, div, maximum, mul, sqrt, square, sub } from "../ops/elementwise.js";
 import { defineUpdate } from "../ops/update.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { checkHyper, Optimizer, type ParamGroup, type ParamState, type Params } from "./optimizer.js";
+import { checkHyper, chosen, Optimizer, type ParamGroup, type ParamState, type Params } from "./optimizer.js";
 
 export interface AdamOptions {
   /** Learning rate. Default 0.001. */
@@ -49,15 +49,9 @@ export class Adam extends Optimizer<AdamOptions> {
   protected readonly decoupled: boolean = false;
 
   constructor(params: Params<AdamOptions>, options: Partial<AdamOptions> = {}) {
-    super(params, {
-      lr: 1e-3,
-      betas: [0.9, 0.999],
-      eps: 1e-8,
-      weightDecay: 0,
-      amsgrad: false,
-      maximize: false,
-      ...options,
-    });
+    const betas = [0.9, 0.999] as const;
+    const defaults = { lr: 1e-3, betas, eps: 1e-8, weightDecay: 0, amsgrad: false, maximize: false };
+    super(params, chosen<AdamOptions>(new.target.name, defaults, options));
   }
 
   protected check(h: AdamOptions): void {

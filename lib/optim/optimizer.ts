@@ -1,4 +1,5 @@
 // What all optimizers share: parameter groups, per-parameter state, and steps that can be captured.
+import { checkOptions, describe } from "../check.js";
 import { ValueError } from "../errors.js";
 import { everyStep, uncaptured } from "../graph/capture.js";
 import { Scalar } from "../graph/encode.js";
@@ -31,6 +32,11 @@ export abstract class Optimizer<H extends { lr: number }> {
     readonly defaults: H,
   ) {
     this.check(defaults);
+    if (typeof (params as Partial<Iterable<unknown>>)?.[Symbol.iterator] !== "function" || params instanceof Tensor) {
+      throw new ValueError(
+        `${this.name}: a list of parameters is needed, such as model.parameters(); got ${describe(params)}`,
+      );
+    }
     const list = [...(params as Iterable<unknown>)];
     const groups = list.length > 0 && !(list[0] instanceof Tensor) ? list : [{ params: list }];
     for (const g of groups) this.addParamGroup(g as { params: Iterable<Tensor> } & Partial<H>);
@@ -45,11 +51,13 @@ export abstract class Optimizer<H extends { lr: number }> {
 
   /** Adds parameters with hyper-parameters of their own. */
   addParamGroup(group: { params: Iterable<Tensor> } & Partial<H>): void {
+    checkOptions(group, ["params", ...Object.keys(this.defaults)], this.name);
     const merged = { ...this.defaults, ...group, params: [...group.params] } as ParamGroup<H>;
     this.check(merged);
     const known = new Set(this.paramGroups.flatMap((g) => g.params));
     for (const p of merged.params) {
-      if (!(p instanceof Tensor)) throw new ValueError(`${this.name}: a parameter must be a tensor, got ${typeof p}`);
+      if (!(p instanceof Tensor))
+        throw new ValueError(`${this.name}: a parameter must be a tensor, got ${describe(p)}`);
       if (!p.isLeaf)
         throw new ValueError(`${this.name}: a parameter must be a leaf, this one is the result of ${p.gradFn?.name}`);
       if (known.has(p)) throw new ValueError(`${this.name}: a parameter of shape ${show(p.shape)} is given twice`);
@@ -147,6 +155,12 @@ export abstract class Optimizer<H extends { lr: number }> {
 export interface OptimizerState<H> {
   state: { step: number; slots: Record<string, Tensor> }[];
   paramGroups: (H & { params: number[] })[];
+}
+
+/** The defaults with what the caller chose; throws for options that the optimizer does not have. */
+export function chosen<H extends object>(name: string, defaults: H, options: Partial<H>): H {
+  checkOptions(options, Object.keys(defaults), name);
+  return { ...defaults, ...options };
 }
 
 /** Throws unless the value is a finite number of at least `least` (and below `below`). */

@@ -4,7 +4,7 @@ import { depends } from "../graph/capture.js";
 import { add, mul, sub } from "../ops/elementwise.js";
 import { defineUpdate } from "../ops/update.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { checkHyper, Optimizer, type ParamGroup, type ParamState, type Params } from "./optimizer.js";
+import { checkHyper, chosen, Optimizer, type ParamGroup, type ParamState, type Params } from "./optimizer.js";
 
 export interface SGDOptions {
   /** Learning rate. */
@@ -40,7 +40,8 @@ const rules = { plain: rule("plain"), momentum: rule("momentum"), nesterov: rule
  */
 export class SGD extends Optimizer<SGDOptions> {
   constructor(params: Params<SGDOptions>, options: Partial<SGDOptions> & { lr: number }) {
-    super(params, { momentum: 0, dampening: 0, weightDecay: 0, nesterov: false, maximize: false, ...options });
+    const defaults = { lr: undefined as never, momentum: 0, dampening: 0, weightDecay: 0 };
+    super(params, chosen<SGDOptions>("SGD", { ...defaults, nesterov: false, maximize: false }, options ?? {}));
   }
 
   protected check(h: SGDOptions): void {

@@ -1,5 +1,6 @@
 // Making tensors: from host values, filled, and counted.
 
+import { checkOptions, describe } from "../check.js";
 import type { Device } from "../device/device.js";
 import { floatToBfloat, floatToHalf } from "../device/js/view.js";
 import { defaultDevice } from "../device/registry.js";
@@ -31,6 +32,8 @@ export type TensorData =
   | Uint32Array
   | readonly TensorData[];
 
+const OPTIONS = ["dtype", "device", "requiresGrad"] as const;
+
 const finish = (t: Tensor, options: TensorOptions): Tensor => (options.requiresGrad ? t.requireGrad() : t);
 
 /**
@@ -44,6 +47,7 @@ const finish = (t: Tensor, options: TensorOptions): Tensor => (options.requiresG
  * tensor(new Float32Array(6), { shape: [2, 3] });
  */
 export function tensor(data: TensorData, options: TensorOptions & { shape?: Shape } = {}): Tensor {
+  checkOptions(options, [...OPTIONS, "shape"], "tensor");
   const { values, shape: found, dtype: own } = flatten(data);
   const dtype = options.dtype === undefined ? own : checkDType(options.dtype, "tensor");
   let shape = found;
@@ -103,7 +107,8 @@ function flatten(data: TensorData): { values: Values; shape: number[]; dtype: DT
           throw new ShapeError(`tensor: ragged array: data${path} is an array where its neighbours are numbers`);
         }
         throw new DTypeError(
-          `tensor: data${path} is ${d === null ? "null" : `a ${typeof d}`}; numbers, booleans and bigints are accepted`,
+          `tensor: data${path} is ${describe(d)}; numbers, booleans and bigints are accepted` +
+            (d instanceof Tensor ? " (clone() copies a tensor, stack([…]) joins several)" : ""),
         );
     }
     values[next++] = d as number;
@@ -156,26 +161,31 @@ function convert(values: Values, dtype: DType, own: DType): TypedArray {
 }
 
 /** A tensor of `shape` filled with `value`. */
-export function full(shape: Shape, value: number | bigint | boolean, options: TensorOptions = {}): Tensor {
-  const checked = checkShape(shape, "full");
+export const full = (shape: Shape, value: number | bigint | boolean, options?: TensorOptions): Tensor =>
+  filled(shape, value, options, "full");
+
+function filled(shape: Shape, value: number | bigint | boolean, options: TensorOptions = {}, op: string): Tensor {
+  const checked = checkShape(shape, op);
+  checkOptions(options, OPTIONS, op);
   const own: DType = typeof value === "boolean" ? "bool" : typeof value === "bigint" ? "int64" : "float32";
-  const dtype = options.dtype === undefined ? own : checkDType(options.dtype, "full");
-  const out = uninitialized(checked, dtype, deviceOf(options.device, defaultDevice), "full");
+  const dtype = options.dtype === undefined ? own : checkDType(options.dtype, op);
+  const out = uninitialized(checked, dtype, deviceOf(options.device, defaultDevice), op);
   copyInto(out, new Scalar(typeof value === "boolean" ? Number(value) : value, dtype));
   return finish(out, options);
 }
 
 /** A tensor whose values are undefined until they are written. */
 export function empty(shape: Shape, options: TensorOptions = {}): Tensor {
+  checkOptions(options, OPTIONS, "empty");
   const dtype = options.dtype === undefined ? "float32" : checkDType(options.dtype, "empty");
   const device = deviceOf(options.device, defaultDevice);
   return finish(uninitialized(checkShape(shape, "empty"), dtype, device, "empty"), options);
 }
 
 /** A tensor filled with 0. */
-export const zeros = (shape: Shape, options?: TensorOptions): Tensor => full(shape, 0, options);
+export const zeros = (shape: Shape, options?: TensorOptions): Tensor => filled(shape, 0, options, "zeros");
 /** A tensor filled with 1. */
-export const ones = (shape: Shape, options?: TensorOptions): Tensor => full(shape, 1, options);
+export const ones = (shape: Shape, options?: TensorOptions): Tensor => filled(shape, 1, options, "ones");
 
 const asLike = (x: Tensor, options: TensorOptions = {}): TensorOptions => ({
   dtype: x.dtype,

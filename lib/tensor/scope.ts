@@ -74,6 +74,7 @@ export function tidy<R>(fn: () => R): R {
   try {
     result = inScope(scope, fn);
     if (result instanceof Promise) {
+      result.catch(() => {}); // its own failure, if any, has no other listener and would end the process
       throw new ValueError("tidy: a function that returns a promise must be declared async");
     }
     return result as R;

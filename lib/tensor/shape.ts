@@ -1,4 +1,5 @@
 // Arithmetic on shapes, strides and axes; every error about them is worded here.
+import { describe } from "../check.js";
 import { IndexError, ShapeError } from "../errors.js";
 
 export type Shape = readonly number[];
@@ -46,10 +47,15 @@ export function isContiguous(shape: Shape, strides: Shape): boolean {
   return true;
 }
 
+/** Sizes and dimensions come in one array; PyTorch also takes them one after the other. */
+export function checkList(list: unknown, rule: string, op: string): asserts list is readonly number[] {
+  if (!Array.isArray(list)) throw new ShapeError(`${op}: ${rule}; got ${describe(list)}`);
+}
+
 /** Checks a shape that came from a user and returns a copy. */
 export function checkShape(shape: unknown, op: string): number[] {
   const list = typeof shape === "number" ? [shape] : shape;
-  if (!Array.isArray(list)) throw new ShapeError(`${op}: a shape is an array of sizes, got ${String(shape)}`);
+  checkList(list, "a shape is one array of sizes, such as [2, 3]", op);
   for (const d of list) {
     if (!Number.isInteger(d) || d < 0) {
       throw new ShapeError(`${op}: ${show(list)} is not a shape: sizes are integers ≥ 0, got ${String(d)}`);
@@ -101,6 +107,7 @@ export function broadcastStrides(shape: Shape, strides: Shape, target: Shape): n
 
 /** A possibly negative axis as 0 … ndim − 1. A 0-dimensional tensor accepts 0 and −1, as in PyTorch. */
 export function normalizeAxis(axis: number, ndim: number, op: string): number {
+  if (typeof axis !== "number") throw new IndexError(`${op}: a dimension is an integer, got ${describe(axis)}`);
   const n = Math.max(ndim, 1);
   if (!Number.isInteger(axis) || axis < -n || axis >= n) {
     throw new IndexError(
@@ -113,7 +120,9 @@ export function normalizeAxis(axis: number, ndim: number, op: string): number {
 /** Axes as a sorted list without repetition; undefined and null mean all. */
 export function normalizeAxes(axes: number | readonly number[] | null | undefined, ndim: number, op: string): number[] {
   if (axes === undefined || axes === null) return Array.from({ length: ndim }, (_, i) => i);
-  const list = (typeof axes === "number" ? [axes] : axes).map((a) => normalizeAxis(a, ndim, op));
+  const list = (Array.isArray(axes) ? (axes as readonly number[]) : [axes as number]).map((a) =>
+    normalizeAxis(a, ndim, op),
+  );
   const sorted = [...new Set(list)].sort((x, y) => x - y);
   if (sorted.length !== list.length) throw new IndexError(`${op}: dimension named twice in ${show(list)}`);
   return ndim === 0 ? [] : sorted;

@@ -10,7 +10,7 @@ import { type DType, isFloat, type TypedArray } from "./dtype.js";
 import { late } from "./late.js";
 import { type NestedArray, nest } from "./nest.js";
 import { currentScope } from "./scope.js";
-import { isContiguous, numelOf, rowMajor, type Shape, show } from "./shape.js";
+import { isContiguous, normalizeAxis, numelOf, rowMajor, type Shape, show } from "./shape.js";
 import type { Storage } from "./storage.js";
 
 /**
@@ -51,6 +51,8 @@ export class Tensor implements View {
     /** Position of the first element in the storage, in elements. */
     readonly offset: number,
   ) {
+    if (strides === undefined)
+      throw new ValueError("Tensor: make tensors with tensor(…), zeros(…), randn(…) and the like");
     storage.references++;
     currentScope()?.add(this);
   }
@@ -63,6 +65,18 @@ export class Tensor implements View {
   /** Number of dimensions. */
   get ndim(): number {
     return this.shape.length;
+  }
+
+  /** Number of dimensions, as a method (`dim()` of PyTorch). */
+  dim(): number {
+    return this.shape.length;
+  }
+
+  /** The shape, or the size of one dimension. */
+  size(): Shape;
+  size(dim: number): number;
+  size(dim?: number): Shape | number {
+    return dim === undefined ? this.shape : this.shape[normalizeAxis(dim, this.ndim, "size")];
   }
 
   /** Number of elements. */
@@ -212,6 +226,11 @@ export class Tensor implements View {
   /** The values as nested arrays of numbers (booleans for bool). */
   toArray(): NestedArray {
     return nest(late.readBack(this.use("toArray")), this.dtype, this.shape);
+  }
+
+  /** What `JSON.stringify` writes: the values as nested arrays (JSON has no NaN and no infinity: they become null). */
+  toJSON(): NestedArray {
+    return this.toArray();
   }
 
   /** Prints like PyTorch; large tensors are summarised. */

@@ -26,12 +26,16 @@ const names = [...control, ...Object.keys(table)];
 const kernels: readonly (Kernel | undefined)[] = [...control.map(() => undefined), ...Object.values(table)];
 const ops: ReadonlyMap<string, number> = new Map(names.map((name, id) => [name, id]));
 
+function tensorsBelongToTheirThread(): void {}
+
 /** The kernels in plain TypeScript behind the device interface; everything runs at once, on the calling thread. */
 export class JsDevice implements Device {
   readonly name = "js";
   readonly ops = ops;
   readonly elementwise = functions;
   readonly stream = new Int32Array(STREAM_WORDS);
+  /** A function, which `structuredClone` refuses: a tensor that is posted to a worker would else take all this along. */
+  readonly clone = tensorsBelongToTheirThread;
 
   /** Owners named by the pending batch; their index is their slot. */
   private owners: Owner[] = [];
