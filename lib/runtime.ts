@@ -16,7 +16,7 @@ export function memory(device?: string): MemoryUse {
 /** Gives the memory that is kept for reuse back to the system. */
 export function emptyCache(): void {
   for (const stream of allStreams()) {
-    stream.memory();
+    stream.settle();
     stream.device.emptyCache();
   }
 }

@@ -187,11 +187,16 @@ export class Stream {
     this.unreported -= bytes;
   }
 
-  /** What is in use once everything asked for is done and everything dead is freed. */
-  memory(): MemoryUse {
+  /** Waits until everything asked for is done and everything dead is freed. */
+  settle(): void {
     this.sweep();
     this.submit();
     this.device.sync();
+  }
+
+  /** What is in use then. */
+  memory(): MemoryUse {
+    this.settle();
     return this.device.memory();
   }
 }
