@@ -2,7 +2,7 @@
 import { describe } from "vitest";
 import { getDevice } from "../lib/device/registry.js";
 
-const all = ["js", "cpu"];
+export const allDevices = ["js", "cpu"];
 
 /** Why a device cannot be tested here, or null. NABLA_DEVICE=js restricts the tests to that device. */
 export function absent(device: string): string | null {
@@ -16,7 +16,7 @@ export function absent(device: string): string | null {
 
 /** Runs the same tests on every device. */
 export function onEveryDevice(name: string, body: (device: string) => void): void {
-  for (const device of all) {
+  for (const device of allDevices) {
     const reason = absent(device);
     if (reason === null) describe(`${name} [${device}]`, () => body(device));
     else describe.skip(`${name} [${device}: ${reason}]`, () => body(device));

@@ -1,13 +1,14 @@
 // The devices that the catalogue's tests run on, and making a row's inputs there.
-import { devices, permute, type Tensor, tensor } from "../../lib/index.js";
+import { permute, type Tensor, tensor } from "../../lib/index.js";
+import { absent, allDevices } from "../devices.js";
 import type { Case, InputSpec } from "./case.js";
 
 export type Float = "float32" | "float64";
 
 /** Every device of this package, with the reason why one cannot be used here. */
-export const targets: readonly { name: string; missing: string | null }[] = ["js", "cpu"].map((name) => ({
+export const targets: readonly { name: string; missing: string | null }[] = allDevices.map((name) => ({
   name,
-  missing: devices().includes(name) ? null : name === "cpu" ? "the native addon did not load" : "not available",
+  missing: absent(name),
 }));
 
 /** The input as a leaf on a device. */
