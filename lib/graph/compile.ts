@@ -3,9 +3,10 @@
 import { checkFunction } from "../check.js";
 import type { Device } from "../device/device.js";
 import { defaultDevice } from "../device/registry.js";
-import { AutogradError } from "../errors.js";
+import { AutogradError, CaptureError } from "../errors.js";
 import { allocate } from "../ops/define.js";
-import { contiguous } from "../ops/movement.js";
+import { written } from "../ops/inplace.js";
+import { copyInto, rowMajorCopy } from "../ops/pointwise.js";
 import { dtypeFacts } from "../tensor/dtype.js";
 import { inScope } from "../tensor/scope.js";
 import { numelOf, rowMajor } from "../tensor/shape.js";
@@ -93,14 +94,15 @@ export function compile<A extends readonly unknown[], R>(fn: (...args: A) => R):
 function describe(value: unknown, tensors: Tensor[]): string {
   if (value instanceof Tensor) {
     value.use("compile");
-    tensors.push(value);
+    if (!tensors.includes(value)) tensors.push(value);
     if (value.node && modes.grad) {
       throw new AutogradError(
         "compile: an argument belongs to a recorded graph, through which gradients cannot flow out of a captured " +
           "function; detach() it, or compile the whole step",
       );
     }
-    return `<${value.dtype} ${value.shape} ${value.device} ${value.requiresGrad ? `leaf ${value.grad ? "g" : ""}` : ""}>`;
+    const leaf = value.requiresGrad ? `leaf ${value.ownGrad ? identity(value.ownGrad) : ""}` : "";
+    return `<${tensors.indexOf(value)} ${value.dtype} ${value.shape} ${value.device} ${leaf}>`;
   }
   if (Array.isArray(value)) return `[${value.map((v) => describe(v, tensors)).join(",")}]`;
   if (typeof value === "object" && value !== null) {
@@ -146,7 +148,8 @@ class Recording {
   /** For each storage to bind: an input's position, a fresh output's number, or the storage itself. */
   private readonly binding: readonly (Storage | { input: number } | { output: number })[];
   private readonly outputs: readonly Storage[];
-  private readonly written: readonly Storage[];
+  /** Positions in the binding that the program writes, fresh outputs aside. */
+  private readonly written: readonly number[];
   private readonly result: unknown;
   private readonly grads: readonly [leaf: Tensor | { input: number }, value: Tensor | null][];
   private readonly stands: readonly Tensor[];
@@ -159,9 +162,8 @@ class Recording {
     inputs: readonly Tensor[],
   ) {
     const capture = new Capture(null);
-    let next = 0;
     this.stands = withCapture(capture, () => inputs.map((x) => standIn(x)));
-    const standing = mapTensors(args, () => this.stands[next++]) as readonly unknown[];
+    const standing = mapTensors(args, (t) => this.stands[inputs.indexOf(t)]) as readonly unknown[];
     this.result = inScope(null, () => withCapture(capture, () => fn(...standing)));
     this.device = capture.device ?? defaultDevice();
     this.guards = capture.guards;
@@ -195,9 +197,8 @@ class Recording {
       const out = outputs.get(s);
       return out !== undefined ? { output: out } : s;
     });
-    const written = new Set<Storage>();
-    for (const { outs } of list) for (const v of outs) if (!outputs.has(v.storage)) written.add(v.storage);
-    this.written = [...written].filter(outlives);
+    const targets = new Set(list.flatMap(({ outs }) => outs.map((v) => v.storage)));
+    this.written = this.program.bound.flatMap((s, i) => (targets.has(s) && !outputs.has(s) ? [i] : []));
   }
 
   /** True when the recording is right for the present state of the host. */
@@ -208,11 +209,13 @@ class Recording {
   }
 
   replay(inputs: readonly Tensor[]): unknown {
+    this.checkShared(inputs);
     // The effects ran while recording, so the first replay does not repeat them.
     if (!this.first) for (const effect of this.effects) effect();
     this.first = false;
     const stream = streamOf(this.device);
-    const given = inputs.map(contiguous);
+    // A program takes its inputs row-major and from the start of their buffer.
+    const given = inputs.map((x) => (x.offset === 0 && x.isContiguous() ? x : rowMajorCopy(x)));
     const made = this.outputs.map((s) => stream.allocate(s.bytes, "compile"));
     const bound = this.binding.map((b) => {
       if ("slot" in b) return b;
@@ -220,7 +223,11 @@ class Recording {
     });
     const parameters = this.scalars.map((s) => (s.value as () => number)());
     stream.replay(this.program.id, bound, parameters, this.program.work);
-    for (const s of this.written) s.version++;
+    for (const i of this.written) {
+      const b = this.binding[i];
+      if ("input" in b && given[b.input] !== inputs[b.input]) copyInto(inputs[b.input], given[b.input]);
+      written("input" in b ? inputs[b.input] : { storage: bound[i] }, "compile");
+    }
 
     const real = (t: Tensor): Tensor => {
       const out = this.outputs.indexOf(t.storage);
@@ -236,6 +243,19 @@ class Recording {
       target.ownGrad = value && real(value);
     }
     return mapTensors(this.result, real);
+  }
+
+  /** Refuses memory that is written and reached in a second way, which a recording cannot know of. */
+  private checkShared(inputs: readonly Tensor[]): void {
+    if (this.written.length === 0) return;
+    const origins = this.binding.map((b) => ("input" in b ? inputs[b.input].storage : "slot" in b ? b : null));
+    for (const i of this.written) {
+      if (origins.indexOf(origins[i]) === origins.lastIndexOf(origins[i])) continue;
+      throw new CaptureError(
+        "compile: an argument shares memory with another argument or with a tensor that the function uses, and the " +
+          "function writes to it; pass a clone(), or do not compile the function",
+      );
+    }
   }
 
   dispose(): void {

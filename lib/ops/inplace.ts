@@ -35,9 +35,9 @@ export function checkWritable(target: Tensor, shape: Shape, dtype: DType, op: st
 }
 
 /** Counts the write that was just emitted. */
-export function written(target: Tensor, op: string): void {
-  target.storage.version++;
-  target.storage.writer = op;
+export function written({ storage }: Pick<Tensor, "storage">, op: string): void {
+  storage.version++;
+  storage.writer = op;
 }
 
 /**

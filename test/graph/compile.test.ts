@@ -171,8 +171,11 @@ onEveryDevice("compile", (device) => {
     expect([values(out.sum), values(kept.sum)]).toEqual([[3], [11]]); // results are not overwritten by the next call
   });
 
-  test("a non-contiguous input is taken as it is", () => {
+  test("inputs that are views: transposed, or a part of a larger tensor", () => {
     const f = compile((x: Tensor) => mul(x, 1));
+    const data = make([1, 2, 3, 4, 5, 6]);
+    for (const at of [0, 2, 4]) expect(values(f(data.slice(0, at, at + 2)))).toEqual([at + 1, at + 2]);
+    expect(f.programs).toHaveLength(1);
     expect(
       values(
         f(
@@ -186,6 +189,28 @@ onEveryDevice("compile", (device) => {
       [1, 3],
       [2, 4],
     ]);
+  });
+
+  test("writes to inputs arrive there, also when they are views", () => {
+    const f = compile((x: Tensor, y: Tensor) => {
+      x.mul_(10);
+      return add(x, y);
+    });
+    const data = make([1, 2, 3, 4]);
+    expect(values(f(data.slice(0, 1, 3), make([5, 5])))).toEqual([25, 35]);
+    expect(values(data)).toEqual([1, 20, 30, 4]);
+    const whole = make([1, 2]);
+    f(whole, make([0, 0]));
+    expect(values(whole)).toEqual([10, 20]);
+    // One tensor given twice is one tensor; two that share memory are refused when it is written.
+    expect(values(f(whole, whole))).toEqual([200, 400]);
+    expect(() => f(whole, whole.reshape([2]))).toThrow(/shares memory.*clone\(\)/s);
+    expect(values(whole)).toEqual([100, 200]);
+    const state = make([1, 1]);
+    const g = compile((x: Tensor) => state.add_(x));
+    g(make([1, 2]));
+    expect(() => g(state)).toThrow(CaptureError);
+    expect(values(state)).toEqual([2, 3]);
   });
 
   test("gradients accumulate over captured steps when they are not zeroed", () => {
