@@ -3,9 +3,11 @@ import { MessageChannel } from "node:worker_threads";
 import { describe, expect, test } from "vitest";
 import {
   compile,
+  crossEntropy,
   devices,
   einsum,
   grad,
+  mseLoss,
   NablaError,
   nn,
   noGrad,
@@ -45,6 +47,21 @@ const rows: [what: string, message: RegExp, run: () => unknown][] = [
   ["nothing", /tensor: data is undefined/, () => any(tensor)()],
   ["a bare constructor", /Tensor: make tensors with tensor/, () => new (any(Tensor))([1, 2])],
   ["an array as operand", /add: a tensor or a number is needed, got an Array/, () => x.add(any([1, 2, 3]))],
+  [
+    "options of an operation that has none",
+    /div: there are no options; .*floorDivide/,
+    () => any(x).div(2, { roundingMode: "floor" }),
+  ],
+  [
+    "Python's spelling in a loss",
+    /crossEntropy: unknown option ignore_index; .*ignoreIndex/,
+    () => crossEntropy(x, tensor([0, 1], { dtype: "int64" }), any({ ignore_index: 0 })),
+  ],
+  [
+    "a reduction that is no option",
+    /mseLoss: options are an object .*got the string "sum"/,
+    () => mseLoss(x, x, any("sum")),
+  ],
   ["operands in an array", /einsum: a tensor is needed, got an Array/, () => einsum("ij->ji", any([x]))],
   ["another library's dtype", /to: "float" is neither a dtype \(float32.*nor a device/, () => x.to("float")],
   ["PyTorch's autograd.grad", /grad: a function is needed; .*backward/, () => any(grad)(x.sum(), [x])],

@@ -1,5 +1,6 @@
 // Element-wise arithmetic, comparison, logic and elementary functions, each beside its gradient rule.
 // Shapes broadcast as in NumPy; dtypes are promoted as in PyTorch; a trailing underscore writes into the first tensor.
+import { ValueError } from "../errors.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { installMethods, type MethodsOf } from "./define.js";
 import { type PointwiseDef, pointwise, pointwiseInto, type TensorLike } from "./pointwise.js";
@@ -23,9 +24,17 @@ type BinaryInto = (x: Tensor, y: TensorLike) => Tensor;
 
 const unary = (def: PointwiseDef): [Unary, Unary] => [(x) => pointwise(def, [x]), (x) => pointwiseInto(def, x, [])];
 const binary = (def: PointwiseDef): [Binary, BinaryInto] => [
-  (x, y) => pointwise(def, [x, y]),
-  (x, y) => pointwiseInto(def, x, [y]),
+  (x, y, more?: unknown) => pointwise(alone(def, more), [x, y]),
+  (x, y, more?: unknown) => pointwiseInto(alone(def, more), x, [y]),
 ];
+
+/** PyTorch's options (`alpha`, `rounding_mode`) must not be lost in silence. */
+function alone(def: PointwiseDef, more: unknown): PointwiseDef {
+  if (typeof more !== "object") return def; // `tensors.reduce(add)` passes an index
+  throw new ValueError(
+    `${def.name}: there are no options; scale with mul(), and floorDivide() and truncDivide() round a quotient`,
+  );
+}
 
 // ---- arithmetic
 

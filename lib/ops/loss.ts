@@ -1,5 +1,6 @@
 // Losses. All take `reduction`: "mean" (the default) and "sum" give a scalar, "none" keeps one number for each element
 // or sample. Definitions and defaults are those of torch.nn.functional.
+import { checkOptions } from "../check.js";
 import { DTypeError, ShapeError, ValueError } from "../errors.js";
 import { isFloat } from "../tensor/dtype.js";
 import { sameShape, show } from "../tensor/shape.js";
@@ -94,6 +95,7 @@ const squaredErrorGradDef: PointwiseDef = {
  * mseLoss(tensor([1, 2]), tensor([1, 4])).item(); // 2
  */
 export function mseLoss(input: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
+  checkOptions(options, ["reduction"], "mseLoss");
   checkPair(input, target, "mseLoss");
   return reduced(pointwise(squaredErrorDef, [input, target]), options.reduction, "mseLoss");
 }
@@ -101,6 +103,7 @@ export function mseLoss(input: Tensor, target: Tensor, options: LossOptions = {}
 const absoluteErrorDef: PointwiseDef = { name: "absoluteError", domain: "float", compose: (x, t) => abs(sub(x, t)) };
 /** Absolute differences |input − target|; the gradient where they are equal is 0. */
 export function l1Loss(input: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
+  checkOptions(options, ["reduction"], "l1Loss");
   checkPair(input, target, "l1Loss");
   return reduced(pointwise(absoluteErrorDef, [input, target]), options.reduction, "l1Loss");
 }
@@ -125,6 +128,7 @@ const huberGradDef: PointwiseDef = {
 };
 /** ½·d² for |d| ≤ delta, and delta·(|d| − ½·delta) beyond, with d = input − target. Huber, 1964. */
 export function huberLoss(input: Tensor, target: Tensor, options: LossOptions & { delta?: number } = {}): Tensor {
+  checkOptions(options, ["reduction", "delta"], "huberLoss");
   const { delta = 1, reduction } = options;
   checkPair(input, target, "huberLoss");
   checkSetting(delta > 0 && Number.isFinite(delta), `delta must be a number > 0, got ${delta}`, "huberLoss");
@@ -132,6 +136,7 @@ export function huberLoss(input: Tensor, target: Tensor, options: LossOptions & 
 }
 /** Huber's loss with delta = beta, divided by beta; with beta 0 the absolute differences. */
 export function smoothL1Loss(input: Tensor, target: Tensor, options: LossOptions & { beta?: number } = {}): Tensor {
+  checkOptions(options, ["reduction", "beta"], "smoothL1Loss");
   const { beta = 1, reduction } = options;
   checkSetting(beta >= 0 && Number.isFinite(beta), `beta must be a number ≥ 0, got ${beta}`, "smoothL1Loss");
   if (beta === 0) return l1Loss(input, target, { reduction });
@@ -238,6 +243,7 @@ function nll(logp: Tensor, target: Tensor, options: CrossEntropyOptions, op: str
  * The mean is weighted by `weight`.
  */
 export function nllLoss(input: Tensor, target: Tensor, options: NllOptions = {}): Tensor {
+  checkOptions(options, ["reduction", "weight", "ignoreIndex"], "nllLoss");
   checkClasses(input, target, options.weight, "nllLoss");
   return nll(input, target, options, "nllLoss");
 }
@@ -250,6 +256,7 @@ export function nllLoss(input: Tensor, target: Tensor, options: NllOptions = {})
  * crossEntropy(tensor([[0, 0]]), tensor([1], { dtype: "int64" })).item(); // 0.6931… = log 2
  */
 export function crossEntropy(input: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
+  checkOptions(options, ["reduction", "weight", "ignoreIndex", "labelSmoothing"], "crossEntropy");
   const { weight, labelSmoothing = 0, reduction = "mean" } = options;
   checkClasses(input, target, weight, "crossEntropy");
   checkSetting(
@@ -291,6 +298,7 @@ const bceGradDef: PointwiseDef = {
 };
 /** −(t·log x + (1 − t)·log(1 − x)) for probabilities x and targets t in [0, 1]; logarithms are cut at −100. */
 export function binaryCrossEntropy(input: Tensor, target: Tensor, options: BceOptions = {}): Tensor {
+  checkOptions(options, ["reduction", "weight"], "binaryCrossEntropy");
   checkPair(input, target, "binaryCrossEntropy");
   return reduced(weighted(pointwise(bceDef, [input, target]), options.weight), options.reduction, "binaryCrossEntropy");
 }
@@ -325,6 +333,7 @@ export function binaryCrossEntropyWithLogits(
   target: Tensor,
   options: BceOptions & { posWeight?: Tensor | null } = {},
 ): Tensor {
+  checkOptions(options, ["reduction", "weight", "posWeight"], "binaryCrossEntropyWithLogits");
   checkPair(input, target, "binaryCrossEntropyWithLogits");
   const loss = pointwise(bceLogitsDef, [input, target, options.posWeight ?? 1]);
   return reduced(weighted(loss, options.weight), options.reduction, "binaryCrossEntropyWithLogits");
@@ -343,6 +352,7 @@ export function klDiv(
   target: Tensor,
   options: { reduction?: Reduction | "batchMean"; logTarget?: boolean } = {},
 ): Tensor {
+  checkOptions(options, ["reduction", "logTarget"], "klDiv");
   checkPair(input, target, "klDiv");
   const loss = options.logTarget ? mul(exp(target), sub(target, input)) : sub(entropy(target), mul(target, input));
   if (options.reduction !== "batchMean") return reduced(loss, options.reduction, "klDiv");
@@ -362,6 +372,7 @@ export function hingeEmbeddingLoss(
   target: Tensor,
   options: LossOptions & { margin?: number } = {},
 ): Tensor {
+  checkOptions(options, ["reduction", "margin"], "hingeEmbeddingLoss");
   checkPair(input, target, "hingeEmbeddingLoss");
   const loss = pointwise(hingeEmbeddingDef, [input, target, options.margin ?? 1]);
   return reduced(loss, options.reduction, "hingeEmbeddingLoss");
@@ -374,6 +385,7 @@ export function marginRankingLoss(
   target: Tensor,
   options: LossOptions & { margin?: number } = {},
 ): Tensor {
+  checkOptions(options, ["reduction", "margin"], "marginRankingLoss");
   checkPair(a, b, "marginRankingLoss");
   checkPair(a, target, "marginRankingLoss");
   return reduced(relu(sub(options.margin ?? 0, mul(target, sub(a, b)))), options.reduction, "marginRankingLoss");
@@ -386,6 +398,7 @@ export function cosineEmbeddingLoss(
   target: Tensor,
   options: LossOptions & { margin?: number } = {},
 ): Tensor {
+  checkOptions(options, ["reduction", "margin"], "cosineEmbeddingLoss");
   checkPair(a, b, "cosineEmbeddingLoss");
   checkTensor(target, "cosineEmbeddingLoss");
   if (a.ndim === 0 || !sameShape(a.shape.slice(0, -1), target.shape)) {
@@ -409,6 +422,7 @@ export function tripletMarginLoss(
   negative: Tensor,
   options: LossOptions & { margin?: number; p?: number; eps?: number; swap?: boolean } = {},
 ): Tensor {
+  checkOptions(options, ["reduction", "margin", "p", "eps", "swap"], "tripletMarginLoss");
   const { margin = 1, p = 2, eps = 1e-6, swap = false, reduction } = options;
   checkPair(anchor, positive, "tripletMarginLoss");
   checkPair(anchor, negative, "tripletMarginLoss");
@@ -420,6 +434,7 @@ export function tripletMarginLoss(
 
 /** log(1 + e^(−y·x)). */
 export function softMarginLoss(input: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
+  checkOptions(options, ["reduction"], "softMarginLoss");
   checkPair(input, target, "softMarginLoss");
   return reduced(neg(logSigmoid(mul(input, target))), options.reduction, "softMarginLoss");
 }
@@ -445,6 +460,7 @@ export function poissonNllLoss(
   target: Tensor,
   options: LossOptions & { logInput?: boolean; full?: boolean; eps?: number } = {},
 ): Tensor {
+  checkOptions(options, ["reduction", "logInput", "full", "eps"], "poissonNllLoss");
   const { logInput = true, full = false, eps = 1e-8, reduction } = options;
   checkPair(input, target, "poissonNllLoss");
   let loss = logInput ? sub(exp(input), mul(target, input)) : sub(input, mul(target, log(add(input, eps))));
@@ -462,6 +478,7 @@ export function gaussianNllLoss(
   variance: Tensor,
   options: LossOptions & { full?: boolean; eps?: number } = {},
 ): Tensor {
+  checkOptions(options, ["reduction", "full", "eps"], "gaussianNllLoss");
   const { full = false, eps = 1e-6, reduction } = options;
   const op = "gaussianNllLoss";
   checkPair(input, target, op);

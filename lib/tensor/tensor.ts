@@ -2,7 +2,6 @@
 // families of lib/ops.
 import { AutogradError, CaptureError, DisposedError, DTypeError, ShapeError, ValueError } from "../errors.js";
 import type { BackwardOptions } from "../graph/backward.js";
-import type { View } from "../graph/encode.js";
 import { modes } from "../graph/modes.js";
 import { streamOf } from "../graph/stream.js";
 import { type GradNode, type Hook, LeafNode } from "../graph/tape.js";
@@ -25,7 +24,7 @@ import type { Storage } from "./storage.js";
  * c.backward();
  * a.grad.toArray();
  */
-export class Tensor implements View {
+export class Tensor {
   /** True after `dispose()`. */
   disposed = false;
   /** @internal Node of the tape that made this tensor; null for a leaf. */
