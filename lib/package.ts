@@ -1,7 +1,7 @@
 // Where this package lives on disk, and its version.
 import { readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { dirname, join, sep } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
 interface Package {
   readonly name: string;
@@ -35,6 +35,18 @@ function find(): typeof found {
 export function packageRoot(): string | undefined {
   if (found === undefined) found = find();
   return found?.root;
+}
+
+/** The present stack without this package's own frames, which would hide the caller. */
+export function callers(): string {
+  const before = Error.stackTraceLimit;
+  Error.stackTraceLimit = 100;
+  const frames = (new Error().stack ?? "").split("\n").slice(1);
+  Error.stackTraceLimit = before;
+  const root = packageRoot();
+  const folders = root === undefined ? [] : [join(root, "dist"), join(root, "lib")];
+  const own = folders.flatMap((folder) => [folder + sep, `${pathToFileURL(folder).href}/`]);
+  return frames.filter((frame) => !own.some((prefix) => frame.includes(prefix))).join("\n");
 }
 
 /** The version of nablajs. */

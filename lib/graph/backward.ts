@@ -222,9 +222,8 @@ class Pass {
         );
       }
       if (modes.anomaly && arithmetic.hasNaN(grad)) {
-        const where = node.trace?.split("\n").slice(2).join("\n") ?? "";
         throw new AutogradError(
-          `backward: the gradient of ${node.op} with respect to its input ${i} has NaN; it was called\n${where}`,
+          `backward: the gradient of ${node.op} with respect to its input ${i} has NaN; it was called\n${node.trace ?? ""}`,
         );
       }
       this.give(

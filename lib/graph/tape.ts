@@ -1,5 +1,7 @@
 // The tape: one node for each operation that takes part in differentiation, linked to the nodes of its inputs.
+
 import { AutogradError } from "../errors.js";
+import { callers } from "../package.js";
 import type { DType } from "../tensor/dtype.js";
 import type { Shape } from "../tensor/shape.js";
 import type { Storage } from "../tensor/storage.js";
@@ -59,7 +61,7 @@ export class GradNode {
   /** Grows with time, so that descending order is a topological order. */
   readonly id = ++count;
   /** Stack of the forward call, kept only by `detectAnomaly`. */
-  readonly trace: string | undefined = modes.anomaly ? new Error().stack : undefined;
+  readonly trace: string | undefined = modes.anomaly ? callers() : undefined;
   hooks: Map<number, Hook[]> | undefined = undefined;
   released = false;
 
