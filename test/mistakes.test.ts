@@ -2,10 +2,12 @@
 import { MessageChannel } from "node:worker_threads";
 import { describe, expect, test } from "vitest";
 import {
+  arange,
   compile,
   crossEntropy,
   devices,
   einsum,
+  full,
   grad,
   mseLoss,
   NablaError,
@@ -46,6 +48,21 @@ const rows: [what: string, message: RegExp, run: () => unknown][] = [
   ["a tensor of tensors", /data\[0\] is a Tensor.*stack/, () => tensor(any([x, x]))],
   ["nothing", /tensor: data is undefined/, () => any(tensor)()],
   ["a bare constructor", /Tensor: make tensors with tensor/, () => new (any(Tensor))([1, 2])],
+  ["full without a value", /full: the value must be a number.*undefined/, () => any(full)([2])],
+  ["a misspelt option of arange", /arange: unknown option type/, () => arange(3, any({ type: "int64" }))],
+  ["indices that are no array", /indexPut_: the indices come in one array.*the number 0/, () => x.indexPut_(any(0), 1)],
+  [
+    "a number as gradient",
+    /grad: a gradient is a tensor or null, got the number 0/,
+    () => {
+      x.grad = any(0);
+    },
+  ],
+  [
+    "argnums that are no option",
+    /grad: options are an object .*got the number 1/,
+    () => grad((a: Tensor) => a.sum(), any(1)),
+  ],
   ["an array as operand", /add: a tensor or a number is needed, got an Array/, () => x.add(any([1, 2, 3]))],
   [
     "options of an operation that has none",

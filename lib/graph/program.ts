@@ -81,6 +81,10 @@ export class Program {
     return words.subarray(0, p);
   }
 
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return this.toString();
+  }
+
   /** The plan: buffers, arena, then one line a step, fused groups with their functions. */
   toString(): string {
     const names = [...this.device.elementwise.keys()];

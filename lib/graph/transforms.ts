@@ -1,6 +1,6 @@
 // Functions of functions: gradients, products with Jacobians, Jacobians and Hessians. Words and meaning are those of
 // torch.func and JAX; they nest, and what they return can be differentiated again.
-import { checkFunction, describe } from "../check.js";
+import { checkFunction, checkOptions, describe } from "../check.js";
 import { AutogradError, ShapeError, ValueError } from "../errors.js";
 import { stack } from "../ops/arrange.js";
 import { applyView, checkTensor } from "../ops/define.js";
@@ -164,6 +164,7 @@ function differentiated<A extends Args, N extends number | readonly number[]>(
   if (fn instanceof Tensor)
     throw new ValueError(`${op}: a function is needed; for the gradients of a tensor call its backward()`);
   checkFunction(fn, op);
+  checkOptions(options, ["argnums"], op);
   const argnums = options.argnums ?? 0;
   return (...args) => {
     const at = new Evaluation(fn as (...args: Args) => unknown, args, listOf(argnums), op);
@@ -278,6 +279,8 @@ export function jacobian<A extends Args, N extends number | readonly number[] = 
   fn: (...args: A) => Tensor,
   options: GradOptions<N> = {},
 ): (...args: A) => Grads<A, N> {
+  checkFunction(fn, "jacobian");
+  checkOptions(options, ["argnums"], "jacobian");
   const argnums = options.argnums ?? 0;
   return (...args) => {
     const at = new Evaluation(fn as (...args: Args) => unknown, args, listOf(argnums), "jacobian");

@@ -1,7 +1,7 @@
 // Indexing with everything that NumPy and PyTorch put between brackets: x.index("1:3", null, "...", [0, 2]).
 import { IndexError, ShapeError, ValueError } from "../errors.js";
 import { fromTyped, full, tensor } from "../tensor/create.js";
-import { broadcastShapes, numelOf, reshapeStrides, type Shape, sameShape, show } from "../tensor/shape.js";
+import { broadcastShapes, checkList, numelOf, reshapeStrides, type Shape, sameShape, show } from "../tensor/shape.js";
 import { Tensor } from "../tensor/tensor.js";
 import { checkTensor, installMethods, type MethodsOf } from "./define.js";
 import { add, add_, ge, logicalOr, lt, mul, where } from "./elementwise.js";
@@ -63,6 +63,7 @@ interface Parsed {
 }
 
 function parse(x: Tensor, given: readonly IndexItem[], op: string, keepMask: boolean): Parsed {
+  checkList(given, 'the indices come in one array, such as [0, "1:"]', op);
   const items = given.map((item) => toItem(item, x, op));
   const used = items.reduce<number>((n, item) => n + spanOf(item), 0);
   if (used > x.ndim) {

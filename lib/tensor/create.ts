@@ -167,6 +167,9 @@ export const full = (shape: Shape, value: number | bigint | boolean, options?: T
 function filled(shape: Shape, value: number | bigint | boolean, options: TensorOptions = {}, op: string): Tensor {
   const checked = checkShape(shape, op);
   checkOptions(options, OPTIONS, op);
+  if (typeof value !== "number" && typeof value !== "boolean" && typeof value !== "bigint") {
+    throw new ValueError(`${op}: the value must be a number, boolean or bigint, got ${describe(value)}`);
+  }
   const own: DType = typeof value === "boolean" ? "bool" : typeof value === "bigint" ? "int64" : "float32";
   const dtype = options.dtype === undefined ? own : checkDType(options.dtype, op);
   const out = uninitialized(checked, dtype, deviceOf(options.device, defaultDevice), op);
@@ -215,6 +218,7 @@ export function arange(start: number, end: number, step: number, options?: Tenso
 export function arange(...args: (number | TensorOptions | undefined)[]): Tensor {
   const numbers = args.filter((a) => typeof a === "number");
   const options = (args.find((a) => typeof a === "object") as TensorOptions | undefined) ?? {};
+  checkOptions(options, OPTIONS, "arange");
   const [start, end, step = 1] = numbers.length === 1 ? [0, numbers[0]] : numbers;
   if (![start, end, step].every(Number.isFinite) || step === 0) {
     throw new ValueError(`arange: start ${start}, end ${end} and step ${step} must be finite and step not 0`);
@@ -229,6 +233,7 @@ export function linspace(start: number, end: number, steps: number, options: Ten
     throw new ValueError(`linspace: steps must be an integer ≥ 0, got ${steps}`);
   if (!Number.isFinite(start) || !Number.isFinite(end))
     throw new ValueError(`linspace: start ${start} and end ${end} must be finite`);
+  checkOptions(options, OPTIONS, "linspace");
   const dtype = options.dtype === undefined ? "float32" : checkDType(options.dtype, "linspace");
   const device = deviceOf(options.device, defaultDevice);
   // From both ends, so that the last value is exact.

@@ -1,5 +1,6 @@
 // The Tensor: a strided view of a storage, and its place on the tape. Operations are added to it as methods by the
 // families of lib/ops.
+import { describe } from "../check.js";
 import { AutogradError, CaptureError, DisposedError, DTypeError, ShapeError, ValueError } from "../errors.js";
 import type { BackwardOptions } from "../graph/backward.js";
 import { modes } from "../graph/modes.js";
@@ -135,6 +136,9 @@ export class Tensor {
     return modes.capture ? modes.capture.readGrad(this) : this.gradient;
   }
   set grad(value: Tensor | null) {
+    if (value !== null && !(value instanceof Tensor)) {
+      throw new ValueError(`grad: a gradient is a tensor or null, got ${describe(value)}`);
+    }
     if (value && (numelOf(value.shape) !== this.numel || show(value.shape) !== show(this.shape))) {
       throw new ShapeError(
         `grad: a gradient of shape ${show(value.shape)} does not fit a tensor of shape ${show(this.shape)}`,

@@ -1,4 +1,5 @@
 // Captured functions: the same results as eager ones, and what the optimiser does to them.
+import { inspect } from "node:util";
 import { expect, test } from "vitest";
 import {
   add,
@@ -82,6 +83,7 @@ onEveryDevice("compile", (device) => {
       expect(v).toBeCloseTo(expected[i], 4);
     });
     const plan = String(f.programs[0]);
+    expect(inspect(f.programs[0])).toBe(plan); // what console.log prints
     expect(steps(plan)).toHaveLength(1);
     expect(plan).not.toContain("12345");
     expect(plan.match(/exp\.float32/g)).toHaveLength(1);
