@@ -1,7 +1,7 @@
 // Writes instructions in the flat encoding of docs/kernels.md, for the eager stream and for programs alike.
 import type { DType } from "../tensor/dtype.js";
 import { dtypeFacts } from "../tensor/dtype.js";
-import type { Shape } from "../tensor/shape.js";
+import { MAX_DIMS, type Shape } from "../tensor/shape.js";
 import type { Storage } from "../tensor/storage.js";
 
 /** A strided window on a storage: what a Tensor is to a kernel. */
@@ -42,6 +42,9 @@ const KIND_NOTHING = 3;
 const float64 = new Float64Array(1);
 const int64 = new BigInt64Array(float64.buffer);
 const pair = new Int32Array(float64.buffer);
+
+/** Words that an operand takes at most. */
+export const OPERAND_WORDS = 3 + 2 * MAX_DIMS;
 
 /** Words that an instruction takes at most (a parameter takes one less than an immediate). */
 export function encodedLength(attrs: readonly number[], outs: readonly Operand[], ins: readonly Operand[]): number {

@@ -7,7 +7,7 @@ import vm from "node:vm";
 import type { Device, MemoryUse } from "../device/device.js";
 import { MemoryError, ValueError } from "../errors.js";
 import { Storage } from "../tensor/storage.js";
-import { encode, encodedLength, type Operand, type Resolver, writeNumber } from "./encode.js";
+import { encode, OPERAND_WORDS, type Operand, type Resolver, writeNumber } from "./encode.js";
 
 /** Elements of work after which a batch is handed to the device's own thread instead of waiting for a read. */
 const SUBMIT_WORK = 1 << 17;
@@ -76,7 +76,7 @@ export class Stream {
 
   /** Appends one instruction. `work` is a measure of its cost in elements. */
   append(op: number, attrs: readonly number[], outs: readonly Operand[], ins: readonly Operand[], work: number): void {
-    this.room(encodedLength(attrs, outs, ins));
+    this.room(5 + attrs.length + OPERAND_WORDS * (outs.length + ins.length));
     this.end = encode(this.words, this.end, op, attrs, outs, ins, this.resolver);
     this.worked(work);
   }
