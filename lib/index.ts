@@ -52,7 +52,7 @@ export {
   takeAlongDim,
 } from "./ops/indexing.js";
 export * from "./ops/loss.js";
-export { bmm, dot, linear, matmul, outer } from "./ops/matmul.js";
+export { addmm, bmm, dot, linear, matmul, mm, mv, outer } from "./ops/matmul.js";
 export * from "./ops/movement.js";
 export * from "./ops/norm.js";
 export { cast, clone, copy_, type TensorLike } from "./ops/pointwise.js";

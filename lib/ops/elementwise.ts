@@ -374,6 +374,56 @@ export function clamp_(x: Tensor, min?: TensorLike | null, max?: TensorLike | nu
   return max === undefined || max === null ? maximum_(x, min) : pointwiseInto(clampDef, x, [min, max]);
 }
 
+/** √(x² + y²) without overflow in between. */
+export const [hypot, hypot_] = binary({
+  name: "hypot",
+  ...FLOAT,
+  saves: { inputs: [0, 1], outputs: [0] },
+  grad: (g, { inputs: [x, y], outputs: [out], needs }) => {
+    const scale = where(eq(out, 0), 0, div(g, out));
+    return [needs[0] && mul(scale, x), needs[1] && mul(scale, y)];
+  },
+  compose: (x, y) => {
+    const [a, b] = [abs(x), abs(y)];
+    const large = maximum(a, b);
+    const ratio = div(minimum(a, b), large);
+    const length = mul(large, sqrt(add(square(ratio), 1)));
+    // 0/0 and ∞/∞ are no ratios; an infinite side makes an infinite length, also beside NaN.
+    return where(logicalOr(isInf(a), isInf(b)), Number.POSITIVE_INFINITY, where(eq(large, 0), large, length));
+  },
+});
+
+/** log(eˣ + eʸ), without overflow. */
+export const [logaddexp] = binary({
+  name: "logaddexp",
+  ...FLOAT,
+  saves: { inputs: [0, 1], outputs: [0] },
+  grad: (g, { inputs: [x, y], outputs: [out], needs }) => {
+    // Both −∞ (or +∞): equal shares.
+    const share = (z: Tensor) => where(eq(x, y), 0.5, exp(sub(z, out)));
+    return [needs[0] && mul(g, share(x)), needs[1] && mul(g, share(y))];
+  },
+  compose: (x, y) => {
+    const large = maximum(x, y);
+    const gap = neg(abs(sub(x, y)));
+    return where(eq(x, y), add(x, Math.LN2), add(large, log1p(exp(gap))));
+  },
+});
+
+const nanToNumDef: PointwiseDef = {
+  name: "nanToNum",
+  compose: (x, nan, top, bottom) =>
+    where(
+      isNan(x),
+      nan,
+      where(eq(x, Number.POSITIVE_INFINITY), top, where(eq(x, Number.NEGATIVE_INFINITY), bottom, x)),
+    ),
+};
+/** x with NaN replaced by `nan` (0) and infinities by `posinf` and `neginf` (the largest float32). */
+export const nanToNum = (x: Tensor, nan = 0, posinf = FLOAT32_MAX, neginf = -FLOAT32_MAX): Tensor =>
+  pointwise(nanToNumDef, [x, nan, posinf, neginf]);
+const FLOAT32_MAX = (2 - 2 ** -23) * 2 ** 127;
+
 const lerpDef: PointwiseDef = {
   name: "lerp",
   compose: (x, y, w) => add(x, mul(w, sub(y, x))),
@@ -396,6 +446,7 @@ const methods = {
   ...{ eq, eq_, ne, ne_, lt, lt_, le, le_, gt, gt_, ge, ge_, logicalAnd, logicalAnd_, logicalOr, logicalOr_ },
   ...{ logicalXor, logicalXor_, logicalNot, logicalNot_, isNan, isInf, isFinite },
   ...{ bitwiseAnd, bitwiseAnd_, bitwiseOr, bitwiseOr_, bitwiseXor, bitwiseXor_, bitwiseNot, bitwiseNot_ },
+  ...{ hypot, hypot_, logaddexp, nanToNum },
   ...{ leftShift, leftShift_, rightShift, rightShift_, clamp, clamp_, lerp, lerp_ },
 };
 installMethods(methods);

@@ -13,7 +13,7 @@ import {
   operation,
   own,
 } from "./define.js";
-import { add } from "./elementwise.js";
+import { add, mul } from "./elementwise.js";
 import { expand, reshape, transpose } from "./movement.js";
 import { cast } from "./pointwise.js";
 
@@ -115,6 +115,37 @@ export function bmm(a: Tensor, b: Tensor): Tensor {
   return matmul(a, b);
 }
 
+/** Product of two matrices, M×K · K×N → M×N, nothing else. */
+export function mm(a: Tensor, b: Tensor): Tensor {
+  checkTensor(a, "mm");
+  checkTensor(b, "mm");
+  if (a.ndim !== 2 || b.ndim !== 2) {
+    throw new ShapeError(
+      `mm: shapes ${show(a.shape)} and ${show(b.shape)}: two matrices are needed; use matmul for others`,
+    );
+  }
+  return matmul(a, b);
+}
+
+/** Product of a matrix and a vector, M×K · K → M. */
+export function mv(a: Tensor, x: Tensor): Tensor {
+  checkTensor(a, "mv");
+  checkTensor(x, "mv");
+  if (a.ndim !== 2 || x.ndim !== 1) {
+    throw new ShapeError(`mv: shapes ${show(a.shape)} and ${show(x.shape)}: a matrix and a vector are needed`);
+  }
+  return matmul(a, x);
+}
+
+/** beta·x + alpha·(a·b), x broadcast to the product's shape. */
+export function addmm(x: Tensor, a: Tensor, b: Tensor, { beta = 1, alpha = 1 } = {}): Tensor {
+  checkTensor(x, "addmm");
+  return operation(() => {
+    const product = alpha === 1 ? mm(a, b) : mul(mm(a, b), alpha);
+    return add(beta === 1 ? x : mul(x, beta), product);
+  });
+}
+
 /** Inner product of two vectors. */
 export function dot(a: Tensor, b: Tensor): Tensor {
   checkTensor(a, "dot");
@@ -149,7 +180,7 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor 
   });
 }
 
-const methods = { matmul, bmm, dot, outer };
+const methods = { matmul, mm, mv, addmm, bmm, dot, outer };
 installMethods(methods);
 declare module "../tensor/tensor.js" {
   interface Tensor extends MethodsOf<typeof methods> {}

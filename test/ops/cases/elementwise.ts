@@ -201,6 +201,27 @@ const choices: Case[] = [
     run: ([x]) => nabla.clamp(x, -1, 1),
     inPlace: undefined,
   }),
+  row("hypot", "torch.hypot(x0, x1)", [f([3, 4]), f([4])]),
+  row("hypot", "torch.hypot(x0, torch.tensor(1.5, dtype=x0.dtype))", [SPECIAL], {
+    note: "special values",
+    noGrad,
+    run: ([x]) => nabla.hypot(x, 1.5),
+    inPlace: undefined,
+  }),
+  row("logaddexp", "torch.logaddexp(x0, x1)", [f([3, 4], -30, 30), f([4], -30, 30)], { inPlace: undefined }),
+  row("logaddexp", "torch.logaddexp(x0, x0 * 0.5)", [SPECIAL], {
+    note: "special values",
+    noGrad,
+    run: ([x]) => nabla.logaddexp(x, x.mul(0.5)),
+    inPlace: undefined,
+  }),
+  row("nanToNum", "torch.nan_to_num(x0, 2.5, 100, -100)", [SPECIAL], {
+    note: "special values",
+    noGrad,
+    run: ([x]) => nabla.nanToNum(x, 2.5, 100, -100),
+    inPlace: undefined,
+  }),
+  row("nanToNum", "torch.nan_to_num(x0)", [f([5])], { inPlace: undefined }),
   row("lerp", "torch.lerp(x0, x1, x2)", [f([2, 3]), f([2, 3]), f([2, 3], 0, 1)]),
   row("lerp", "torch.lerp(x0, x1, 0.25)", [f([2, 3]), f([2, 3])], {
     note: "by a number",

@@ -1,5 +1,5 @@
 // Rows of lib/ops/matmul.ts.
-import { bmm, dot, linear, matmul, outer } from "../../../lib/index.js";
+import { addmm, bmm, dot, linear, matmul, mm, mv, outer } from "../../../lib/index.js";
 import { type Case, f, i, permuted, strided } from "../case.js";
 
 const product = (note: string, a: number[], b: number[], layout = (x: ReturnType<typeof f>) => x): Case => ({
@@ -33,6 +33,21 @@ export const matmulCases: Case[] = [
     run: ([x, y]) => matmul(x, y),
     torch: "torch.matmul(x0, x1)",
     noGrad: "integers have no gradient",
+  },
+  { name: "mm", inputs: [f([3, 4]), f([4, 2])], run: ([x, y]) => mm(x, y), torch: "torch.mm(x0, x1)" },
+  { name: "mv", inputs: [f([3, 4]), f([4])], run: ([x, y]) => mv(x, y), torch: "torch.mv(x0, x1)" },
+  {
+    name: "addmm",
+    inputs: [f([2]), f([3, 4]), f([4, 2])],
+    run: ([x, a, b]) => addmm(x, a, b),
+    torch: "torch.addmm(x0, x1, x2)",
+  },
+  {
+    name: "addmm",
+    note: "with factors",
+    inputs: [f([3, 2]), f([3, 4]), f([4, 2])],
+    run: ([x, a, b]) => addmm(x, a, b, { beta: 0.5, alpha: -2 }),
+    torch: "torch.addmm(x0, x1, x2, beta=0.5, alpha=-2)",
   },
   { name: "bmm", inputs: [f([2, 3, 4]), f([2, 4, 2])], run: ([x, y]) => bmm(x, y), torch: "torch.bmm(x0, x1)" },
   { name: "dot", inputs: [f([5]), f([5])], run: ([x, y]) => dot(x, y), torch: "torch.dot(x0, x1)" },
