@@ -1,4 +1,4 @@
-// Random calls of every kernel but element-wise and matmul: right ones, and ones with a wrong number somewhere. `check`
+// Random calls of every kernel but element-wise: right ones, and ones with a wrong number somewhere. `check`
 // must refuse what does not fit, `run` must stay inside the views (each lies in a heap block of its own, for the address
 // sanitizer to watch) and give the same bits with one thread and with four. Known answers for Philox come first.
 //   ./kernels_fuzz [calls] [seed]
@@ -125,6 +125,12 @@ Arguments argumentsOf(const std::string& op) {
     in(t, s);
     out(is({"any", "all"}) ? DType::boolean : op[0] == 'a' ? DType::i64 : t, Shape(s.begin(), s.end() - r));
     a.attr = {r};
+  } else if (op == "matmul") {
+    const DType t = anyType();
+    const auto size = [] { return chance(3) ? 0 : chance(20) ? 1 + below(130) : 1 + below(20); };
+    const int32_t batch = chance(3) ? 0 : 1 + below(3), M = size(), N = size(), K = size();
+    out(t, {batch, M, N});
+    in(t, {batch, M, K}), in(t, {batch, K, N});
   } else if (is({"cumsum", "cumprod", "sort"})) {
     const DType t = anyType();
     const Shape s = anyShape(1);
@@ -250,7 +256,6 @@ int main(int argc, char** argv) {
   int done = 0, refused = 0;
   for (int i = 0; i < calls; i++) {
     const Test& kernel = kernels[below(int(sizeof kernels / sizeof *kernels))];
-    if (std::strcmp(kernel.op, "matmul") == 0) continue;
     Arguments a = argumentsOf(kernel.op);
     const bool spoiled = chance(30);
     if (spoiled) spoil(a);
