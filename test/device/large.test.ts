@@ -113,7 +113,7 @@ onEveryDevice("a large operand that overlaps the target", (device) => {
         .item(),
     ).toBe(1);
     const z = numbers();
-    indexAdd_(z, 0, arange(1, n, { device }), z.slice(0, 0, -1));
+    indexAdd_(z, 0, arange(1, n, { device, dtype: "int64" }), z.slice(0, 0, -1));
     expect(z.slice(0, 1).eq(numbers().mul(2).sub(1).slice(0, 1)).all().item()).toBe(1);
   });
 });
