@@ -79,21 +79,25 @@ const works: Record<string, () => Tensor[]> = {
 const missing = absent("cpu");
 afterAll(() => setDefaultDevice("auto"));
 
-test.skipIf(missing !== null).each(Object.entries(works))("%s: the CPU's results are the definition's", (_, work) => {
-  const [wanted, found] = ["js", "cpu"].map((device) => {
-    setDefaultDevice(device);
-    generator.manualSeed(3);
-    return work().map((t) => ({ dtype: t.dtype, shape: t.shape, values: t.contiguous().dataSync() }));
-  });
-  // A sum of zeros may have either sign.
-  const unsigned = (values: ArrayLike<number | bigint>) => Array.from(values, (v) => (v === 0 ? 0 : v));
-  found.forEach((t, i) => {
-    expect([t.dtype, t.shape]).toEqual([wanted[i].dtype, wanted[i].shape]);
-    const [a, b] = [unsigned(t.values as Float32Array), unsigned(wanted[i].values as Float32Array)];
-    const wrong = a.findIndex((v, k) => v !== b[k]);
-    expect(wrong < 0 ? "" : `result ${i}: ${a[wrong]} at ${wrong} instead of ${b[wrong]}`).toBe("");
-  });
-});
+const why = missing ? ` [${missing}]` : "";
+test.skipIf(missing !== null).each(Object.entries(works))(
+  `%s: the CPU's results are the definition's${why}`,
+  (_, work) => {
+    const [wanted, found] = ["js", "cpu"].map((device) => {
+      setDefaultDevice(device);
+      generator.manualSeed(3);
+      return work().map((t) => ({ dtype: t.dtype, shape: t.shape, values: t.contiguous().dataSync() }));
+    });
+    // A sum of zeros may have either sign.
+    const unsigned = (values: ArrayLike<number | bigint>) => Array.from(values, (v) => (v === 0 ? 0 : v));
+    found.forEach((t, i) => {
+      expect([t.dtype, t.shape]).toEqual([wanted[i].dtype, wanted[i].shape]);
+      const [a, b] = [unsigned(t.values as Float32Array), unsigned(wanted[i].values as Float32Array)];
+      const wrong = a.findIndex((v, k) => v !== b[k]);
+      expect(wrong < 0 ? "" : `result ${i}: ${a[wrong]} at ${wrong} instead of ${b[wrong]}`).toBe("");
+    });
+  },
+);
 
 onEveryDevice("a large operand that overlaps the target", (device) => {
   const n = 100_003;

@@ -29,7 +29,8 @@ function thrown(run: () => void): string {
   return "nothing was thrown";
 }
 
-describe.skipIf(!existsSync(addonPath))("the engine", () => {
+const built = existsSync(addonPath);
+describe.skipIf(!built)(built ? "the engine" : `the engine [there is no ${addonPath}]`, () => {
   const engine = new Engine();
   const { addon } = engine;
   let slots = 0;

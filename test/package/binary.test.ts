@@ -5,7 +5,8 @@ import { describe, expect, it } from "vitest";
 import { readElf } from "./elf.js";
 import { addonPath } from "./installed.js";
 
-describe.skipIf(process.platform !== "linux" || !addonPath)("the addon binary", () => {
+const missing = process.platform !== "linux" ? "only Linux binaries are read" : addonPath ? "" : "there is no binary";
+describe.skipIf(missing !== "")(`the addon binary${missing && ` [${missing}]`}`, () => {
   const { needed, versions, exports } = addonPath ? readElf(readFileSync(addonPath)) : readElf(Buffer.alloc(64));
 
   it("asks for no symbol newer than glibc 2.28", () => {

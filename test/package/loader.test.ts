@@ -194,7 +194,7 @@ describe("NABLA_DEVICE and NABLA_ADDON", () => {
   });
 });
 
-describe.skipIf(!addonPath)("with the binary", () => {
+describe.skipIf(!addonPath)(`with the binary${addonPath ? "" : " [there is none]"}`, () => {
   it("the doctor says that it is in use, and both devices agree", () => {
     writeFileSync(prebuilt, whole);
     const { code, addon, devices, defaultDevice } = doctor();
