@@ -1,7 +1,7 @@
 // The backward pass: walks the tape from the outputs to the leaves in descending order of time. Gradient rules emit
 // ordinary operations, so this file appends to the graph and computes nothing itself.
 import { AutogradError, ShapeError } from "../errors.js";
-import { applyView, checkTensor, edgeOf, type Input, setVjp } from "../ops/define.js";
+import { applyView, checkTensor, edgeOf, type Input } from "../ops/define.js";
 import { late } from "../tensor/late.js";
 import { inScope, Scope } from "../tensor/scope.js";
 import { sameShape, show } from "../tensor/shape.js";
@@ -17,20 +17,6 @@ export interface BackwardOptions {
   /** Record the backward pass itself, so that gradients can be differentiated again. */
   createGraph?: boolean;
 }
-
-/** What the backward pass needs from the catalogue; set there because the catalogue depends on this file. */
-export interface Arithmetic {
-  add(a: Tensor, b: Tensor): Tensor;
-  addInPlace(a: Tensor, b: Tensor): Tensor;
-  onesLike(x: Tensor): Tensor;
-  cast(x: Tensor, dtype: Tensor["dtype"]): Tensor;
-  copy(x: Tensor): Tensor;
-  hasNaN(x: Tensor): boolean;
-}
-let arithmetic: Arithmetic;
-export const setArithmetic = (value: Arithmetic): void => {
-  arithmetic = value;
-};
 
 /** `Tensor.backward`: adds to the `grad` of every leaf. */
 export function backward(root: Tensor, gradient: Tensor | null, options: BackwardOptions): void {
@@ -180,7 +166,7 @@ class Pass {
             "or give the gradient of the result with respect to it",
         );
       }
-      return inScope(this.scope, () => arithmetic.onesLike(root));
+      return inScope(this.scope, () => late.arithmetic.onesLike(root));
     }
     checkTensor(gradient, op);
     if (!sameShape(gradient.shape, root.shape)) {
@@ -189,7 +175,9 @@ class Pass {
       );
     }
     this.owned.add(gradient.storage);
-    return gradient.dtype === root.dtype ? gradient : inScope(this.scope, () => arithmetic.cast(gradient, root.dtype));
+    return gradient.dtype === root.dtype
+      ? gradient
+      : inScope(this.scope, () => late.arithmetic.cast(gradient, root.dtype));
   }
 
   private give(edge: Edge, grad: Tensor): void {
@@ -199,7 +187,7 @@ class Pass {
       this.pending.set(edge.node, grads);
     }
     const first = grads[edge.index];
-    const sum = first ? inScope(this.scope, () => arithmetic.add(first, grad)) : grad;
+    const sum = first ? inScope(this.scope, () => late.arithmetic.add(first, grad)) : grad;
     grads[edge.index] = sum;
     this.waiting.set(sum, (this.waiting.get(sum) ?? 0) + 1);
     if (first) {
@@ -221,14 +209,14 @@ class Pass {
           `backward: the gradient rule of ${node.op} returned shape ${show(grad.shape)} for input ${i} of shape ${show(expected.shape)}`,
         );
       }
-      if (modes.anomaly && arithmetic.hasNaN(grad)) {
+      if (modes.anomaly && late.arithmetic.hasNaN(grad)) {
         throw new AutogradError(
           `backward: the gradient of ${node.op} with respect to its input ${i} has NaN; it was called\n${node.trace ?? ""}`,
         );
       }
       this.give(
         edge,
-        grad.dtype === expected.dtype ? grad : inScope(this.scope, () => arithmetic.cast(grad, expected.dtype)),
+        grad.dtype === expected.dtype ? grad : inScope(this.scope, () => late.arithmetic.cast(grad, expected.dtype)),
       );
     }
   }
@@ -236,12 +224,12 @@ class Pass {
   private accumulate(leaf: Tensor, grad: Tensor): void {
     const old = leaf.grad;
     if (old) {
-      if (this.createGraph) leaf.grad = arithmetic.add(old, grad);
-      else inScope(this.scope, () => arithmetic.addInPlace(old, grad));
+      if (this.createGraph) leaf.grad = late.arithmetic.add(old, grad);
+      else inScope(this.scope, () => late.arithmetic.addInPlace(old, grad));
       return;
     }
     const mine = this.createGraph || (!this.owned.has(grad.storage) && grad.isContiguous());
-    const own = mine ? grad : inScope(null, () => arithmetic.copy(grad));
+    const own = mine ? grad : inScope(null, () => late.arithmetic.copy(grad));
     this.owned.add(own.storage);
     this.kept.add(own);
     leaf.grad = own;
@@ -302,7 +290,7 @@ function order(
 const aliasDef = { name: "alias", grad: (grads: readonly (Tensor | null)[]) => [grads[0]] };
 
 /** Gradient of a function of several inputs, each taken as independent of the others. */
-setVjp((fn, inputs, needs, grads) => {
+late.vjp = (fn, inputs, needs, grads) => {
   const createGraph = modes.grad;
   return enableGrad(() => {
     const xs: Input[] = inputs.map((input, i) => {
@@ -322,4 +310,4 @@ setVjp((fn, inputs, needs, grads) => {
     let next = 0;
     return inputs.map((_, i) => (needs[i] ? found[next++] : null));
   });
-});
+};

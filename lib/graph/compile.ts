@@ -136,7 +136,9 @@ function mapTensors(value: unknown, map: (t: Tensor) => unknown): unknown {
   return value;
 }
 
-const unload = new FinalizationRegistry<{ device: Device; id: number }>(({ device, id }) => device.unload(id));
+type Loaded = Pick<Program, "device" | "id" | "arenaBytes">;
+const unload = ({ device, id, arenaBytes }: Loaded): void => streamOf(device).unload(id, arenaBytes);
+const unreachable = new FinalizationRegistry<Loaded>(unload);
 
 class Recording {
   readonly device: Device;
@@ -190,7 +192,8 @@ class Recording {
     const outlives = (s: Storage): boolean => s.capture !== capture || inputOf.has(s) || outputs.has(s);
     const list = optimise(capture.instructions, { device: this.device, survives: outlives });
     this.program = new Program(this.device, list, outlives, this.scalars);
-    unload.register(this, { device: this.device, id: this.program.id }, this);
+    const { device, id, arenaBytes } = this.program;
+    unreachable.register(this, { device, id, arenaBytes }, this);
     this.binding = this.program.bound.map((s) => {
       const input = inputOf.get(s);
       if (input !== undefined) return { input };
@@ -259,8 +262,8 @@ class Recording {
   }
 
   dispose(): void {
-    unload.unregister(this);
-    this.device.unload(this.program.id);
+    unreachable.unregister(this);
+    unload(this.program);
   }
 }
 

@@ -13,7 +13,7 @@ const ids = new WeakMap<Storage, number>();
 let nextId = 0;
 
 /** A number for a storage, good for keys. */
-export function storageId(storage: Storage): number {
+function storageId(storage: Storage): number {
   let id = ids.get(storage);
   if (id === undefined) {
     id = nextId++;

@@ -15,6 +15,7 @@ import {
   writeNumber,
 } from "./encode.js";
 import { viewKey } from "./merge.js";
+import { streamOf } from "./stream.js";
 
 const MAGIC = 0x4e424c31;
 const ALIGN = 64;
@@ -52,7 +53,7 @@ export class Program {
     this.arenaBytes = plan(instructions, this.slots, isBound);
     this.bound = [...this.slots.values()].filter((s) => s.offset < 0).map((s) => s.storage);
     this.work = instructions.reduce((sum, i) => sum + i.work, 0);
-    this.id = device.load(this.encode(scalars));
+    this.id = streamOf(device).load(this.encode(scalars), this.arenaBytes);
   }
 
   private encode(scalars: readonly Scalar[]): Int32Array {

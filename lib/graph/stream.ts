@@ -81,6 +81,22 @@ export class Stream {
     this.worked(work);
   }
 
+  /** Loads a program, whose arena counts like any other buffer; returns its id. */
+  load(words: Int32Array, arenaBytes: number): number {
+    this.count(arenaBytes, "compile");
+    try {
+      return this.device.load(words);
+    } catch (error) {
+      this.uncount(arenaBytes);
+      throw error;
+    }
+  }
+
+  unload(program: number, arenaBytes: number): void {
+    this.device.unload(program);
+    this.uncount(arenaBytes);
+  }
+
   /** Appends the replay of a loaded program. */
   replay(program: number, bound: readonly Storage[], parameters: readonly number[], work: number): void {
     let p = this.begin(this.control.replay, 1 + bound.length + 2 * parameters.length);

@@ -19,6 +19,7 @@ import {
   type SavesRule,
 } from "../graph/tape.js";
 import { type DType, dtypeFacts, isFloat } from "../tensor/dtype.js";
+import { late } from "../tensor/late.js";
 import { currentScope, inScope, Scope } from "../tensor/scope.js";
 import { numelOf, rowMajor, type Shape } from "../tensor/shape.js";
 import type { Storage } from "../tensor/storage.js";
@@ -253,25 +254,13 @@ export const recordOne = <X>(
 function gradOfComposition<X>(inputs: readonly Input[], compose: (inputs: readonly Input[]) => Tensor[]): GradRule<X> {
   const scalars = inputs.map((x) => (x instanceof Tensor ? null : x));
   return (grads, { inputs: saved, needs }) =>
-    vjpOf(
+    late.vjp(
       compose,
       saved.map((x, i) => x ?? scalars[i]),
       needs,
       grads,
     );
 }
-
-type Vjp = (
-  fn: (inputs: readonly Input[]) => Tensor[],
-  inputs: readonly Input[],
-  needs: readonly boolean[],
-  grads: readonly (Tensor | null)[],
-) => (Tensor | null)[];
-let vjpOf: Vjp;
-/** Set by backward.ts, which depends on this file. */
-export const setVjp = (vjp: Vjp): void => {
-  vjpOf = vjp;
-};
 
 /** The device of that name, or else the fallback. */
 export const deviceOf = (name: string | undefined, fallback: () => Device): Device =>

@@ -1,7 +1,7 @@
 // Writing into a tensor that exists: what is refused, the version counter, and how the tape changes.
 import { AutogradError, DTypeError, ShapeError, ValueError } from "../errors.js";
 import { modes } from "../graph/modes.js";
-import { type DType, dtypeFacts } from "../tensor/dtype.js";
+import { type DType, dtypeFacts, kindRank } from "../tensor/dtype.js";
 import { isContiguous, type Shape, sameShape, show } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { type Input, makeNode, type OpDef, recording } from "./define.js";
@@ -15,8 +15,7 @@ export function checkWritable(target: Tensor, shape: Shape, dtype: DType, op: st
       `${op}: the result has shape ${show(shape)} and cannot be written into a tensor of shape ${show(target.shape)}`,
     );
   }
-  const rank = { bool: 0, int: 1, float: 2 };
-  if (rank[dtypeFacts[dtype].kind] > rank[dtypeFacts[target.dtype].kind]) {
+  if (kindRank[dtypeFacts[dtype].kind] > kindRank[dtypeFacts[target.dtype].kind]) {
     throw new DTypeError(`${op}: the result is ${dtype} and cannot be written into a tensor of dtype ${target.dtype}`);
   }
   if (mayOverlap(target)) {

@@ -1,5 +1,5 @@
 // Matrix products. Shapes in comments: … batch dimensions, M×K · K×N → M×N.
-import { DTypeError, ShapeError } from "../errors.js";
+import { ShapeError } from "../errors.js";
 import { resultType } from "../tensor/dtype.js";
 import { broadcastShapes, type Shape, show } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -65,9 +65,6 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
     );
   }
   const dtype = resultType([a, b]);
-  if (a.dtype !== b.dtype && a.ndim > 0 && b.ndim > 0 && dtype === "bool") {
-    throw new DTypeError(`matmul: dtypes ${a.dtype} and ${b.dtype}`);
-  }
   const inner = b.ndim === 1 ? b.shape[0] : b.shape[b.ndim - 2];
   if (a.shape[a.ndim - 1] !== inner) {
     throw new ShapeError(

@@ -55,7 +55,7 @@ export function reduce(
 }
 
 /** Puts reduced dimensions back with size 1 and expands them to `shape`. */
-export function unreduce(g: Tensor, axes: readonly number[], shape: Shape): Tensor {
+function unreduce(g: Tensor, axes: readonly number[], shape: Shape): Tensor {
   return expand(reshape(g, reducedShape(shape, axes, true)), shape);
 }
 

@@ -42,13 +42,14 @@ export function checkDType(dtype: unknown, op: string): DType {
   throw new DTypeError(`${op}: unknown dtype ${String(dtype)}; the dtypes are ${dtypes.join(", ")}`);
 }
 
-const rank = { bool: 0, int: 1, float: 2 } as const;
+/** Kinds of dtypes, a higher one holding the lower ones. */
+export const kindRank = { bool: 0, int: 1, float: 2 } as const;
 
 /** The smallest dtype of PyTorch's lattice that holds both (`torch.promote_types`). */
 export function promoteTypes(a: DType, b: DType): DType {
   if (a === b) return a;
-  const ra = rank[dtypeFacts[a].kind];
-  const rb = rank[dtypeFacts[b].kind];
+  const ra = kindRank[dtypeFacts[a].kind];
+  const rb = kindRank[dtypeFacts[b].kind];
   if (ra !== rb) return ra > rb ? a : b;
   if (ra === 2) {
     if (a === "float64" || b === "float64") return "float64";
@@ -79,7 +80,7 @@ export function resultType(operands: readonly (Operand | number | boolean | bigi
   }
   const higher = (a: DType | undefined, b: DType | undefined): DType | undefined => {
     if (!a || !b) return a ?? b;
-    return rank[dtypeFacts[b].kind] > rank[dtypeFacts[a].kind] ? b : a;
+    return kindRank[dtypeFacts[b].kind] > kindRank[dtypeFacts[a].kind] ? b : a;
   };
   return higher(higher(dimensioned, scalar), wrapped) ?? "float32";
 }

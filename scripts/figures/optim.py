@@ -33,4 +33,5 @@ for name, options in CASES:
     figures.append({"name": name, "options": options, "path": path})
 
 target = pathlib.Path(__file__).parents[2] / "test" / "figures" / "optim.json"
-target.write_text(json.dumps(figures, indent=1) + "\n")
+lines = ",\n".join(json.dumps(figure) for figure in figures)
+target.write_text(f"[\n{lines}\n]\n")

@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import {
   add,
+  compile,
   DisposedError,
   MemoryError,
   matmul,
@@ -118,6 +119,14 @@ onEveryDevice("memory", (device) => {
     const half = zeros([2 ** 26], { device, dtype: "float64" });
     expect(() => mul(half, half).sum().item()).toThrow(/mul: 512\.0 MiB more are needed.*of|may be used/);
     expect(half.slice(0, 0, 1).item()).toBe(0);
+    const big = compile((v: Tensor) =>
+      zeros([2 ** 27], { device })
+        .add(v)
+        .cumsum(0)
+        .cumsum(0)
+        .sum(),
+    );
+    expect(() => big(zeros([1], { device }))).toThrow(/compile: .* more are needed/);
     expect(add(x, 1).toArray()).toEqual([2, 3]);
   });
 });
