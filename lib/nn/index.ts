@@ -1,8 +1,42 @@
-// Layers, activations and losses.
+// Layers, activations, losses and initial values.
 export * from "./activation.js";
-export { Dropout } from "./dropout.js";
-export { Flatten } from "./flatten.js";
+export {
+  type AttentionCall,
+  type EncoderCall,
+  MultiheadAttention,
+  type MultiheadAttentionOptions,
+  TransformerEncoder,
+  TransformerEncoderLayer,
+  type TransformerEncoderLayerOptions,
+} from "./attention.js";
+export {
+  Conv1d,
+  Conv2d,
+  type ConvLayerOptions,
+  ConvTranspose1d,
+  ConvTranspose2d,
+  type ConvTransposeLayerOptions,
+  type PaddingMode,
+} from "./conv.js";
+export { AlphaDropout, Dropout, Dropout1d, Dropout2d } from "./dropout.js";
+export { Embedding, type EmbeddingOptions } from "./embedding.js";
+export * as init from "./init.js";
 export { Linear, type LinearOptions } from "./linear.js";
-export { BCEWithLogitsLoss, CrossEntropyLoss, MSELoss } from "./loss.js";
+export * from "./loss.js";
 export { Buffer, Module, Parameter } from "./module.js";
+export {
+  BatchNorm1d,
+  BatchNorm2d,
+  type BatchNormOptions,
+  GroupNorm,
+  InstanceNorm1d,
+  InstanceNorm2d,
+  LayerNorm,
+  type LayerNormOptions,
+  type NormOptions,
+  RMSNorm,
+} from "./norm.js";
+export * from "./pool.js";
+export { GRU, LSTM, type RecurrentOptions, RNN, type RNNOptions } from "./recurrent.js";
+export { Flatten, Identity, Unflatten, Upsample, ZeroPad2d } from "./reshape.js";
 export { Lambda, Sequential } from "./sequential.js";
