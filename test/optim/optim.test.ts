@@ -5,7 +5,7 @@ import { compile, mul, optim, sum, type Tensor, tensor, zeros } from "../../lib/
 import { onEveryDevice } from "../devices.js";
 
 interface Figure {
-  name: "SGD" | "Adam" | "AdamW";
+  name: "SGD" | "Adam" | "AdamW" | "RMSprop" | "Adagrad" | "Adadelta" | "Adamax" | "NAdam" | "RAdam";
   options: Record<string, number | boolean | [number, number]>;
   path: number[][];
 }
