@@ -25,5 +25,7 @@ export class DisposedError extends NablaError {}
 export class AutogradError extends NablaError {}
 /** A captured function did something that cannot be captured, such as reading a value. */
 export class CaptureError extends NablaError {}
+/** A file that is missing, truncated, or not what it should be. */
+export class FileError extends NablaError {}
 /** The encoded program handed to a device is not valid. */
 export class ProgramError extends NablaError {}

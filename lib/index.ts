@@ -12,6 +12,7 @@ export { type GradcheckOptions, gradcheck, gradgradcheck, type TensorFunction } 
 export { detectAnomaly, enableGrad, isGradEnabled, noGrad } from "./graph/modes.js";
 export type { Program } from "./graph/program.js";
 export { type GradOptions, grad, hessian, jacobian, jvp, type Tree, valueAndGrad, vjp } from "./graph/transforms.js";
+export * as io from "./io/index.js";
 export * as nn from "./nn/index.js";
 export { Module } from "./nn/module.js";
 export * from "./ops/activation.js";
