@@ -13,6 +13,7 @@ export { detectAnomaly, enableGrad, isGradEnabled, noGrad } from "./graph/modes.
 export type { Program } from "./graph/program.js";
 export { type GradOptions, grad, hessian, jacobian, jvp, type Tree, valueAndGrad, vjp } from "./graph/transforms.js";
 export * as io from "./io/index.js";
+export * as metrics from "./metrics/index.js";
 export * as nn from "./nn/index.js";
 export { Module } from "./nn/module.js";
 export * from "./ops/activation.js";

@@ -1,0 +1,64 @@
+// What all metrics share: values that are gathered batch by batch and computed at the end.
+import { checkOptions } from "../check.js";
+import { ShapeError } from "../errors.js";
+import { noGrad } from "../graph/modes.js";
+import { checkTensor } from "../ops/define.js";
+import { squeeze } from "../ops/movement.js";
+import { sameShape, show } from "../tensor/shape.js";
+import type { Tensor } from "../tensor/tensor.js";
+
+/**
+ * A quality measure over any number of batches. `update` gathers on the device and never waits; `compute` reads.
+ *
+ * @example
+ * const accuracy = new metrics.Accuracy();
+ * for (const [x, y] of batches) accuracy.update(model.forward(x), y);
+ * console.log(await accuracy.compute());
+ */
+export abstract class Metric<R = number> {
+  /** Key in logs and histories; may be changed. */
+  name: string;
+  /** Whether larger values are better, which EarlyStopping and the like go by. */
+  abstract readonly mode: "max" | "min";
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  /** Adds a batch. */
+  update(prediction: Tensor, target: Tensor): void {
+    checkTensor(prediction, this.constructor.name);
+    checkTensor(target, this.constructor.name);
+    noGrad(() => this.gather(prediction.detach(), target.detach()));
+  }
+
+  protected abstract gather(prediction: Tensor, target: Tensor): void;
+
+  /** The value over all batches since the last reset. NaN where it is not defined, as without any batch. */
+  abstract compute(): Promise<R>;
+
+  /** Forgets all batches. */
+  abstract reset(): void;
+}
+
+/** Checks options of a metric. */
+export const options = <O extends object>(metric: string, given: O, known: readonly string[]): O => {
+  checkOptions(given, known, metric);
+  return given;
+};
+
+/** Prediction and target of one shape; a last dimension of size 1 that only one of them has does not count. */
+export function pair(prediction: Tensor, target: Tensor, metric: string): [Tensor, Tensor] {
+  if (sameShape(prediction.shape, target.shape)) return [prediction, target];
+  const flat = (t: Tensor): Tensor => (t.shape[t.ndim - 1] === 1 ? squeeze(t, -1) : t);
+  const [p, t] =
+    prediction.ndim === target.ndim + 1
+      ? [flat(prediction), target]
+      : target.ndim === prediction.ndim + 1
+        ? [prediction, flat(target)]
+        : [prediction, target];
+  if (sameShape(p.shape, t.shape)) return [p, t];
+  throw new ShapeError(
+    `${metric}: predictions ${show(prediction.shape)} and targets ${show(target.shape)} must have one shape`,
+  );
+}
