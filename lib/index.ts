@@ -1,6 +1,7 @@
 // The public face of Nabla: re-exports only, by file.
 import "./ops/arithmetic.js";
 
+export * as data from "./data/index.js";
 export { devices, setDefaultDevice } from "./device/registry.js";
 export * from "./errors.js";
 export { type Examination, examine } from "./examination.js";
