@@ -21,6 +21,7 @@ import {
   store,
   storeRow,
   type TypedArray,
+  type View,
 } from "./view.js";
 
 /** A matrix somewhere in memory. */
@@ -37,10 +38,24 @@ const NR = 2;
 const KC = 256;
 const MC = 96;
 const NC = 128;
+/** Products up to here are not worth packing. */
+const SMALL = 4096;
 /** Rows of c formed at a time, which bounds the working space. */
 const ROWS = 8192;
 
+/** The matrix of the first batch of a view. */
+const matrix = ({ data, dtype, offset, strides }: View): Matrix => ({
+  data,
+  dtype,
+  at: offset,
+  rowStride: strides[1],
+  colStride: strides[2],
+});
+
 const transposed = (m: Matrix): Matrix => ({ ...m, rowStride: m.colStride, colStride: m.rowStride });
+
+/** The rows of a matrix from the i-th on. */
+const below = (m: Matrix, i: number): Matrix => ({ ...m, at: m.at + i * m.rowStride });
 
 /** A row-major float64 matrix over scratch memory. */
 export const dense = (data: Float64Array, cols: number, at = 0): Matrix => ({
@@ -56,9 +71,12 @@ export function gemm(M: number, N: number, K: number, a: Matrix, b: Matrix, c: M
   if (M === 0 || N === 0) return;
   if (M > ROWS) {
     for (let i = 0; i < M; i += ROWS) {
-      const slice = (m: Matrix): Matrix => ({ ...m, at: m.at + i * m.rowStride });
-      gemm(Math.min(ROWS, M - i), N, K, slice(a), b, slice(c), accumulate);
+      gemm(Math.min(ROWS, M - i), N, K, below(a, i), b, below(c, i), accumulate);
     }
+    return;
+  }
+  if (M * N * K <= SMALL && !accumulate && a.dtype === F32 && b.dtype === F32 && c.dtype === F32) {
+    multiplyPlainly(M, N, K, a, b, c);
     return;
   }
   if (N < NR && M >= NR) {
@@ -76,7 +94,7 @@ export function gemm(M: number, N: number, K: number, a: Matrix, b: Matrix, c: M
         loadRow(c.data, c.dtype, c.at + i * c.rowStride + jc * c.colStride, c.colStride, nc, tile, i * width);
       }
     } else tile.fill(0, 0, height * width);
-    if (few) fewRows(M, nc, K, a, { ...b, at: b.at + jc * b.colStride }, tile, width);
+    if (few) fewRows(M, nc, K, a, b, b.at + jc * b.colStride, tile, width);
     else {
       core ??= makeCore();
       for (let kc = 0; kc < K; kc += KC) {
@@ -91,6 +109,24 @@ export function gemm(M: number, N: number, K: number, a: Matrix, b: Matrix, c: M
     }
     for (let i = 0; i < M; i++) {
       storeRow(c.data, c.dtype, c.at + i * c.rowStride + jc * c.colStride, c.colStride, nc, tile, i * width);
+    }
+  }
+}
+
+/** What a product is, in float32. */
+function multiplyPlainly(M: number, N: number, K: number, a: Matrix, b: Matrix, c: Matrix): void {
+  const A = a.data as Float32Array;
+  const B = b.data as Float32Array;
+  const C = c.data as Float32Array;
+  const step = a.colStride;
+  const stride = b.rowStride;
+  for (let i = 0; i < M; i++) {
+    for (let j = 0; j < N; j++) {
+      let sum = 0;
+      for (let k = 0, p = a.at + i * a.rowStride, q = b.at + j * b.colStride; k < K; k++, p += step, q += stride) {
+        sum += A[p] * B[q];
+      }
+      C[c.at + i * c.rowStride + j * c.colStride] = sum;
     }
   }
 }
@@ -177,7 +213,16 @@ function makeCore(): Core {
 }
 
 /** One or two rows: b is read once a row, along its smaller stride, and not packed. */
-function fewRows(M: number, N: number, K: number, a: Matrix, b: Matrix, C: Float64Array, ldc: number): void {
+function fewRows(
+  M: number,
+  N: number,
+  K: number,
+  a: Matrix,
+  b: Matrix,
+  at: number,
+  C: Float64Array,
+  ldc: number,
+): void {
   const x = doubles("gemmX", K);
   const alongK = Math.abs(b.rowStride) < Math.abs(b.colStride);
   const outer = alongK ? N : K;
@@ -187,11 +232,11 @@ function fewRows(M: number, N: number, K: number, a: Matrix, b: Matrix, C: Float
   for (let i = 0; i < M; i++) {
     loadRow(a.data, a.dtype, a.at + i * a.rowStride, a.colStride, K, x);
     for (let j = 0; j < quads; j += 4) {
-      if (alongK) dot4(C, i * ldc + j, x, b.data as Float32Array, b.at + j * step, step, length);
-      else addScaled4(C, i * ldc, x, j, b.data as Float32Array, b.at + j * step, step, length);
+      if (alongK) dot4(C, i * ldc + j, x, b.data as Float32Array, at + j * step, step, length);
+      else addScaled4(C, i * ldc, x, j, b.data as Float32Array, at + j * step, step, length);
     }
     for (let j = quads; j < outer; j++) {
-      loadRow(b.data, b.dtype, b.at + j * step, stride, length, row);
+      loadRow(b.data, b.dtype, at + j * step, stride, length, row);
       if (alongK) C[i * ldc + j] += dot(x, row, length);
       else addScaled(C, i * ldc, x[j], row, length);
     }
@@ -297,18 +342,20 @@ function check(call: Call): void {
 }
 
 function run(call: Call): void {
-  const [c] = call.out;
-  const [a, b] = call.in;
-  const matrix = (v: typeof a, batch: number): Matrix => ({
-    data: v.data,
-    dtype: v.dtype,
-    at: v.offset + batch * v.strides[0],
-    rowStride: v.strides[1],
-    colStride: v.strides[2],
-  });
+  const operands = (call.memo as Matrix[] | undefined) ?? [call.in[0], call.in[1], call.out[0]].map(matrix);
+  if (call.keep) call.memo = operands;
+  const [x, y] = call.in;
+  const [z] = call.out;
+  const [a, b, c] = operands;
+  a.data = x.data;
+  b.data = y.data;
+  c.data = z.data;
   const product = isFloat(c.dtype) ? gemm : c.dtype === I64 ? multiplyLongs : multiplyInts;
-  for (let batch = 0; batch < c.shape[0]; batch++) {
-    product(c.shape[1], c.shape[2], a.shape[2], matrix(a, batch), matrix(b, batch), matrix(c, batch));
+  for (let batch = 0; batch < z.shape[0]; batch++) {
+    a.at = x.offset + batch * x.strides[0];
+    b.at = y.offset + batch * y.strides[0];
+    c.at = z.offset + batch * z.strides[0];
+    product(z.shape[1], z.shape[2], x.shape[2], a, b, c);
   }
 }
 
