@@ -35,11 +35,14 @@ export interface Matrix {
 
 const MR = 3;
 const NR = 2;
+/** Sizes in whole tiles. */
+export const tileRows = (m: number): number => Math.ceil(m / MR) * MR;
+export const tileColumns = (n: number): number => Math.ceil(n / NR) * NR;
 const KC = 256;
 const MC = 96;
 const NC = 128;
 /** Products up to here are not worth packing. */
-const SMALL = 4096;
+const SMALL = 512;
 /** Rows of c formed at a time, which bounds the working space. */
 const ROWS = 8192;
 
@@ -86,8 +89,8 @@ export function gemm(M: number, N: number, K: number, a: Matrix, b: Matrix, c: M
   const few = M < MR;
   for (let jc = 0; jc < N; jc += NC) {
     const nc = Math.min(NC, N - jc);
-    const width = Math.ceil(nc / NR) * NR;
-    const height = Math.ceil(M / MR) * MR;
+    const width = tileColumns(nc);
+    const height = tileRows(M);
     const tile = doubles("gemmC", height * width);
     if (accumulate) {
       for (let i = 0; i < M; i++) {
@@ -149,12 +152,54 @@ function pack(
   for (let v = count; v % R !== 0; v++) to[v % R].fill(0, start, start + k);
 }
 
+/**
+ * C += a · b in whole tiles (C has room for M rounded up to 3 and N rounded up to 2), where b[k, j] is
+ * image[rows[from + k] + columns[start + j]]: windows of an image are multiplied without being copied out of it.
+ */
+export function multiplyWindows(
+  M: number,
+  N: number,
+  K: number,
+  a: Matrix,
+  image: Float64Array,
+  rows: Int32Array,
+  from: number,
+  columns: Int32Array,
+  start: number,
+  C: Float64Array,
+  ldc: number,
+): void {
+  core ??= makeCore();
+  for (let kc = 0; kc < K; kc += KC) {
+    const k = Math.min(KC, K - kc);
+    for (let l = 0; l < k; l++) core.rows[l] = rows[from + kc + l];
+    for (let ic = 0; ic < M; ic += MC) {
+      const m = Math.min(MC, M - ic);
+      pack(a.data, a.dtype, a.at + ic * a.rowStride + kc * a.colStride, a.rowStride, a.colStride, m, k, core.A);
+      core.multiplyWindows(m, N, k, image, columns, start, C, ic * ldc, ldc);
+    }
+  }
+}
+
 interface Core {
   /** Row i of the block of a is at ⌊i / 3⌋·k in A[i % 3]; column j of that of b at ⌊j / 2⌋·k in B[j % 2]. */
   readonly A: readonly Float64Array[];
   readonly B: readonly Float64Array[];
   /** C[m × n] += A · B, in whole tiles. */
   multiply(m: number, n: number, k: number, C: Float64Array, c: number, ldc: number): void;
+  /** The rows of `multiplyWindows`, for one block. */
+  readonly rows: Int32Array;
+  multiplyWindows(
+    m: number,
+    n: number,
+    k: number,
+    image: Float64Array,
+    columns: Int32Array,
+    start: number,
+    C: Float64Array,
+    c: number,
+    ldc: number,
+  ): void;
 }
 
 let core: Core | undefined;
@@ -173,6 +218,7 @@ function makeCore(): Core {
   const A2 = panel(MC, MR);
   const B0 = panel(NC, NR);
   const B1 = panel(NC, NR);
+  const rows = new Int32Array(KC);
 
   /** Adds one tile. */
   function tile(k: number, a: number, b: number, C: Float64Array, c: number, ldc: number): void {
@@ -209,7 +255,64 @@ function makeCore(): Core {
     }
   }
 
-  return { A: [A0, A1, A2], B: [B0, B1], multiply };
+  /** A tile whose two columns begin at places of an image. */
+  function windowTile(
+    k: number,
+    a: number,
+    image: Float64Array,
+    left: number,
+    right: number,
+    C: Float64Array,
+    c: number,
+    ldc: number,
+  ): void {
+    let c00 = 0;
+    let c01 = 0;
+    let c10 = 0;
+    let c11 = 0;
+    let c20 = 0;
+    let c21 = 0;
+    for (let p = a, q = 0; q < k; p++, q++) {
+      const row = rows[q];
+      const b0 = image[row + left];
+      const b1 = image[row + right];
+      const a0 = A0[p];
+      c00 += a0 * b0;
+      c01 += a0 * b1;
+      const a1 = A1[p];
+      c10 += a1 * b0;
+      c11 += a1 * b1;
+      const a2 = A2[p];
+      c20 += a2 * b0;
+      c21 += a2 * b1;
+    }
+    C[c] += c00;
+    C[c + 1] += c01;
+    C[c + ldc] += c10;
+    C[c + ldc + 1] += c11;
+    C[c + 2 * ldc] += c20;
+    C[c + 2 * ldc + 1] += c21;
+  }
+
+  function multiplyWindows(
+    m: number,
+    n: number,
+    k: number,
+    image: Float64Array,
+    columns: Int32Array,
+    start: number,
+    C: Float64Array,
+    c: number,
+    ldc: number,
+  ): void {
+    for (let j = 0; j < n; j += NR) {
+      const left = columns[start + j];
+      const right = columns[start + Math.min(j + 1, n - 1)];
+      for (let i = 0, a = 0; i < m; i += MR, a += k) windowTile(k, a, image, left, right, C, c + i * ldc + j, ldc);
+    }
+  }
+
+  return { A: [A0, A1, A2], B: [B0, B1], multiply, rows, multiplyWindows };
 }
 
 /** One or two rows: b is read once a row, along its smaller stride, and not packed. */
