@@ -1,11 +1,14 @@
-// 2-d convolution and its two adjoints, as matrix products over unfolded images ("im2col").
-import { dense, gemm, type Matrix } from "./matmul.js";
+// 2-d convolution and its two adjoints, as matrix products with unfolded images ("im2col"). Where the image is read, it is
+// not unfolded in memory: element (tap, window) of that matrix lies at the sum of two offsets. Where it is written, columns
+// are formed and added up.
+import { dense, gemm, type Matrix, multiplyWindows, tileColumns, tileRows } from "./matmul.js";
 import {
   type Call,
   demand,
   demandCounts,
   demandDType,
   doubles,
+  ints,
   isFloat,
   type Kernel,
   loadRow,
@@ -119,18 +122,49 @@ function eachRow(
   }
 }
 
-/** The windows of rows [p0, p1) of y as columns: cols[c·R·S + r·S + s][window], zeros outside the image. */
-function unfold(g: Geometry, n: number, group: number, p0: number, p1: number): Float64Array {
-  const { x } = g;
-  const count = g.depth * (p1 - p0) * g.v.count;
-  const cols = doubles("convCols", count);
-  cols.fill(0, 0, count);
-  const base = x.offset + n * x.strides[0] + group * g.inner * x.strides[1];
-  eachRow(g, p0, p1, (c, h, v, at, length) => {
-    const from = base + c * x.strides[1] + h * x.strides[2] + v * x.strides[3];
-    loadRow(x.data, x.dtype, from, x.strides[3] * g.v.stride, length, cols, at);
-  });
-  return cols;
+/** The part of an image that windows reach, in float64, with the zeros of the padding. */
+interface Field {
+  height: number;
+  width: number;
+  /** Planes of all channels of a group. */
+  data: Float64Array;
+  /** Offsets of the elements of a window, in the order of the weights, and of the windows, row by row. */
+  taps: Int32Array;
+  places: Int32Array;
+}
+
+function fieldOf({ inner, depth, h, v }: Geometry): Field {
+  const extent = (a: Axis) => (a.count < 1 ? 0 : (a.count - 1) * a.stride + (a.kernel - 1) * a.dilation + 1);
+  const height = extent(h);
+  const width = extent(v);
+  const size = inner * height * width;
+  const data = doubles("convImage", size);
+  data.fill(0, 0, size);
+  const taps = ints("convTaps", depth);
+  for (let c = 0, k = 0; c < inner; c++) {
+    for (let r = 0; r < h.kernel; r++) {
+      for (let s = 0; s < v.kernel; s++) taps[k++] = (c * height + r * h.dilation) * width + s * v.dilation;
+    }
+  }
+  const places = ints("convPlaces", h.count * v.count);
+  for (let p = 0, k = 0; p < h.count; p++) {
+    for (let q = 0; q < v.count; q++) places[k++] = p * h.stride * width + q * v.stride;
+  }
+  return { height, width, data, taps, places };
+}
+
+/** Copies one image and group into the field; what lies around it stays zero. */
+function loadField(g: Geometry, n: number, group: number, field: Field): void {
+  const { x, h, v } = g;
+  const rows = Math.min(h.size, field.height - h.pad);
+  const columns = Math.min(v.size, field.width - v.pad);
+  for (let c = 0; c < g.inner; c++) {
+    const from = x.offset + n * x.strides[0] + (group * g.inner + c) * x.strides[1];
+    for (let i = 0; i < rows; i++) {
+      const to = (c * field.height + h.pad + i) * field.width + v.pad;
+      loadRow(x.data, x.dtype, from + i * x.strides[2], x.strides[3], columns, field.data, to);
+    }
+  }
 }
 
 /** The adjoint: adds the columns into an image of [inner, H, W]. */
@@ -154,7 +188,7 @@ function loadWeights(g: Geometry, group: number): Matrix {
   return dense(to, g.depth);
 }
 
-/** Rows [p0, p1) of y, one image and group, as rows of a float64 matrix [outer, (p1 − p0)·Q]; or back. */
+/** Rows [p0, p1) of y, one image and group, as rows of a float64 matrix [outer, (p1 − p0)·Q] of some width; or back. */
 function moveOutput(
   g: Geometry,
   n: number,
@@ -162,25 +196,29 @@ function moveOutput(
   p0: number,
   p1: number,
   tile: Float64Array,
+  width: number,
   move: typeof loadRow | typeof storeRow,
 ): void {
   const { y } = g;
   const Q = g.v.count;
-  const offset = y.offset + n * y.strides[0] + group * g.outer * y.strides[1] + p0 * y.strides[2];
-  const operand = { offset, strides: [y.strides[1], y.strides[2]] };
-  for (const walk = new Walk([g.outer, p1 - p0], [operand]); walk.more; walk.next()) {
-    move(y.data, y.dtype, walk.at[0], y.strides[3], Q, tile, walk.index * Q);
+  const [, channel, row, column] = y.strides;
+  const merged = row === Q * column ? p1 - p0 : 1; // rows that follow each other without a gap
+  const offset = y.offset + n * y.strides[0] + group * g.outer * channel + p0 * row;
+  for (let o = 0; o < g.outer; o++) {
+    for (let p = 0; p < p1 - p0; p += merged) {
+      move(y.data, y.dtype, offset + o * channel + p * row, column, merged * Q, tile, o * width + p * Q);
+    }
   }
 }
 
-/** Unfolded elements held at a time. */
+/** Elements of a matrix of columns held at a time. */
 const BLOCK = 1 << 20;
 
-/** Calls body with ranges of rows of y whose columns fit a block. */
-function eachBlock(g: Geometry, body: (p0: number, p1: number) => void): void {
+/** Calls body with ranges of rows of y whose windows, as columns of a height, fit a block. */
+function eachBlock(g: Geometry, height: number, body: (p0: number, p1: number) => void): void {
   const P = g.h.count;
   if (g.v.count === 0) return;
-  const rows = Math.max(1, Math.floor(BLOCK / Math.max(1, g.depth * g.v.count)));
+  const rows = Math.max(1, Math.floor(BLOCK / Math.max(1, height * g.v.count)));
   for (let p = 0; p < P; p += rows) body(p, Math.min(P, p + rows));
 }
 
@@ -190,15 +228,19 @@ const conv2d: Kernel = {
   check: (call) => checkGeometry(call, call.in[0], call.in[1], call.out[0]),
   run(call) {
     const g = geometry(call, call.in[0], call.in[1], call.out[0]);
+    const field = fieldOf(g);
+    const { data, taps, places } = field;
     for (let group = 0; group < g.groups; group++) {
       const weights = loadWeights(g, group);
       for (let n = 0; n < g.x.shape[0]; n++) {
-        eachBlock(g, (p0, p1) => {
+        loadField(g, n, group, field);
+        eachBlock(g, g.outer, (p0, p1) => {
           const m = (p1 - p0) * g.v.count;
-          const tile = doubles("convTile", g.outer * m);
-          const cols = dense(unfold(g, n, group, p0, p1), m);
-          gemm(g.outer, m, g.depth, weights, cols, dense(tile, m));
-          moveOutput(g, n, group, p0, p1, tile, storeRow);
+          const width = tileColumns(m);
+          const tile = doubles("convTile", tileRows(g.outer) * width);
+          tile.fill(0, 0, g.outer * width);
+          multiplyWindows(g.outer, m, g.depth, weights, data, taps, 0, places, p0 * g.v.count, tile, width);
+          moveOutput(g, n, group, p0, p1, tile, width, storeRow);
         });
       }
     }
@@ -218,10 +260,10 @@ const conv2dInputGrad: Kernel = {
       for (let n = 0; n < dx.shape[0]; n++) {
         const image = doubles("convImage", size);
         image.fill(0, 0, size);
-        eachBlock(g, (p0, p1) => {
+        eachBlock(g, Math.max(g.depth, g.outer), (p0, p1) => {
           const m = (p1 - p0) * g.v.count;
           const tile = doubles("convTile", g.outer * m);
-          moveOutput(g, n, group, p0, p1, tile, loadRow);
+          moveOutput(g, n, group, p0, p1, tile, m, loadRow);
           const cols = doubles("convCols", g.depth * m);
           gemm(g.depth, m, g.outer, transposed, dense(tile, m), dense(cols, m));
           fold(g, p0, p1, cols, image);
@@ -245,21 +287,26 @@ const conv2dWeightGrad: Kernel = {
     const g = geometry(call, call.in[0], dw, call.in[1]);
     const images = g.y.numel > 0 ? g.x.shape[0] : 0;
     const S = dw.shape[3];
+    const width = tileColumns(g.depth);
+    const field = fieldOf(g);
+    const { data, taps, places } = field;
     for (let group = 0; group < g.groups; group++) {
-      const sum = doubles("convWeights", g.outer * g.depth);
-      sum.fill(0, 0, g.outer * g.depth);
+      const sum = doubles("convWeights", tileRows(g.outer) * width);
+      sum.fill(0, 0, g.outer * width);
       for (let n = 0; n < images; n++) {
-        eachBlock(g, (p0, p1) => {
+        loadField(g, n, group, field);
+        eachBlock(g, g.outer, (p0, p1) => {
           const m = (p1 - p0) * g.v.count;
           const tile = doubles("convTile", g.outer * m);
-          moveOutput(g, n, group, p0, p1, tile, loadRow);
-          const cols = { ...dense(unfold(g, n, group, p0, p1), 1), colStride: m };
-          gemm(g.outer, g.depth, m, dense(tile, m), cols, dense(sum, g.depth), true);
+          moveOutput(g, n, group, p0, p1, tile, m, loadRow);
+          multiplyWindows(g.outer, g.depth, m, dense(tile, m), data, places, p0 * g.v.count, taps, 0, sum, width);
         });
       }
       const start = { offset: dw.offset + group * g.outer * dw.strides[0], strides: dw.strides };
-      for (const walk = new Walk([g.outer, g.inner, g.h.kernel], [start]); walk.more; walk.next()) {
-        storeRow(dw.data, dw.dtype, walk.at[0], dw.strides[3], S, sum, walk.index * S);
+      for (let o = 0; o < g.outer; o++, start.offset += dw.strides[0]) {
+        for (const walk = new Walk([1, g.inner, g.h.kernel], [start]); walk.more; walk.next()) {
+          storeRow(dw.data, dw.dtype, walk.at[0], dw.strides[3], S, sum, o * width + walk.index * S);
+        }
       }
     }
   },

@@ -15,7 +15,10 @@ interface Definition {
   arity: 1 | 2 | 3;
   /** The result is bool, whatever the ctype. */
   predicate?: boolean;
-  /** float32 and float64; R(…) rounds an intermediate to the ctype. The result is rounded by the compiler. */
+  /**
+   * float32 and float64; R(…) rounds an intermediate to the ctype. The result is rounded by the compiler. A choice that
+   * depends on data goes through `pick`, two numbers in memory: a branch would be predicted wrongly half of the time.
+   */
   float?: string;
   /** int32, and uint8 with the result wrapped. */
   int?: string;
@@ -85,7 +88,11 @@ const definitions: Record<string, Definition> = {
   round: unary("roundEven(a)", integral),
   trunc: unary("Math.trunc(a)", integral),
   sigmoid: unary("1 / (1 + Math.exp(-a))"),
-  relu: unary("a < 0 ? 0 : a", { int: "a < 0 ? 0 : a", long: "a < 0n ? 0n : a", bool: "a" }),
+  relu: unary("(pick[0] = a, pick[1] = 0, pick[(a < 0) | 0])", {
+    int: "a < 0 ? 0 : a",
+    long: "a < 0n ? 0n : a",
+    bool: "a",
+  }),
   bitwiseNot: { arity: 1, int: "~a", long: "~a", bool: "a === 0 ? 1 : 0" },
 
   logicalNot: same(1, "a === Z"),
@@ -130,7 +137,13 @@ const definitions: Record<string, Definition> = {
   logicalOr: same(2, "a !== Z || b !== Z"),
   logicalXor: same(2, "(a !== Z) !== (b !== Z)"),
 
-  where: { arity: 3, float: "a ? b : c", int: "a ? b : c", long: "a ? b : c", bool: "a ? b : c" },
+  where: {
+    arity: 3,
+    float: "(pick[0] = c, pick[1] = b, pick[a])",
+    int: "a ? b : c",
+    long: "a ? b : c",
+    bool: "a ? b : c",
+  },
   clamp: {
     arity: 3,
     float: "Math.min(Math.max(a, b), c)",
@@ -148,6 +161,8 @@ const WHERE = functions.get("where")!;
 const COPY = functions.get("copy")!;
 /** Elements from which a call of the engine's own fill or copy pays. */
 const BULK = 32;
+/** Elements from which a typed array made for them pays. */
+const UNIT = 1024;
 
 function expression(d: Definition, ctype: number): string | undefined {
   return ctype <= F64 ? d.float : ctype === I64 ? d.long : ctype === BOOL ? d.bool : d.int;
@@ -174,7 +189,7 @@ function cast(text: string, from: number, to: number): string {
           ? `(${text} & 255)`
           : `toUint8(${text})`;
     default:
-      return `(${text} ${from === I64 ? "!== 0n" : "!== 0"} ? 1 : 0)`;
+      return `((${text} ${from === I64 ? "!== 0n" : "!== 0"}) | 0)`;
   }
 }
 
@@ -202,23 +217,35 @@ interface Step {
 
 /**
  * Compiles a loop. V lists the inputs, then the outputs. A scalar input (one value for all elements) is read once,
- * before the loop.
+ * before the loop. `unit`: there is one row, through which all others go by ones, so that they can share an index.
  */
-function compile(inputs: number[], scalars: boolean[], steps: Step[], outputs: number[], registers: number[]): Loop {
+function compile(
+  inputs: number[],
+  scalars: boolean[],
+  steps: Step[],
+  outputs: number[],
+  registers: number[],
+  unit: boolean,
+): Loop {
   const types: number[] = []; // of the registers
   const start: string[] = [];
   const perRow: string[] = [];
   const body: string[] = [];
   const stepRow: string[] = [];
   const stepElement: string[] = [];
+  const element = (k: number) => `v${k}[${unit ? "i" : `q${k}`}]`;
   const operand = (k: number) => {
+    if (unit) {
+      start.push(`const v${k} = V[${k}].data.subarray(P[${k}], P[${k}] + n), q${k} = 0, s${k} = 1;`);
+      return;
+    }
     start.push(`const v${k} = V[${k}].data; let p${k} = P[${k}]; const r${k} = R[${k}], s${k} = S[${k}];`);
     perRow.push(`let q${k} = p${k};`);
     stepRow.push(`p${k} += r${k};`);
     stepElement.push(`q${k} += s${k};`);
   };
   inputs.forEach((dtype, k) => {
-    const [text, type] = read(scalars[k] ? `V[${k}].data[P[${k}]]` : `v${k}[q${k}]`, dtype);
+    const [text, type] = read(scalars[k] ? `V[${k}].data[P[${k}]]` : element(k), dtype);
     if (!scalars[k]) operand(k);
     (scalars[k] ? start : body).push(`const x${k} = ${text};`);
     types.push(type);
@@ -228,7 +255,8 @@ function compile(inputs: number[], scalars: boolean[], steps: Step[], outputs: n
     const values = args.map((r, i) => cast(`x${r}`, types[r], fn === WHERE && i === 0 ? BOOL : ctype));
     let text = expression(d, ctype)!.replace(/\b[abc]\b/g, (name) => values["abc".indexOf(name)]);
     text = text.replaceAll("R(", ctype === F32 ? "fround(" : "(");
-    if (d.predicate) text = `(${text}) ? 1 : 0`;
+    text = text.replaceAll("pick", ctype === F32 ? "pick32" : "pick64");
+    if (d.predicate) text = `(${text}) | 0`;
     else if (ctype === F32) text = `fround(${text})`;
     else if (ctype === U8) text = `(${text}) & 255`;
     body.push(`const x${types.length} = ${text};`);
@@ -237,7 +265,7 @@ function compile(inputs: number[], scalars: boolean[], steps: Step[], outputs: n
   outputs.forEach((dtype, i) => {
     const k = inputs.length + i;
     operand(k);
-    body.push(`v${k}[q${k}] = ${write(`x${registers[i]}`, types[registers[i]], dtype)};`);
+    body.push(`${element(k)} = ${write(`x${registers[i]}`, types[registers[i]], dtype)};`);
   });
   // Filling and copying without conversion go by the block.
   let bulk = "";
@@ -254,6 +282,7 @@ function compile(inputs: number[], scalars: boolean[], steps: Step[], outputs: n
 const { fround } = Math;
 const wrap = (x) => BigInt.asIntN(64, x);
 const { ${Object.keys(library).join(", ")} } = library;
+const pick32 = new Float32Array(32), pick64 = new Float64Array(32); // so large that they lie outside of V8's heap
 return (rows, n, V, P, R, S) => {
   ${start.join("\n  ")}
   for (let r = 0; r < rows; r++) {
@@ -359,6 +388,11 @@ function isScalar(v: View, n: number): boolean {
   return true;
 }
 
+/** Whether all views go through n elements one by one, and there are enough for an array of its own a view. */
+function isUnit(views: readonly View[], n: number): boolean {
+  return n >= UNIT && views.every((v) => (v.ndim > 0 && v.contiguous) || isScalar(v, n));
+}
+
 /** Fills `views` with inputs then outputs, and finds or compiles the loop. */
 function findLoop(call: Call, views: View[]): Loop {
   const { attr, nIn, nOut } = call;
@@ -367,14 +401,15 @@ function findLoop(call: Call, views: View[]): Loop {
   if (nSteps === 1 && nOut === 1 && attr[6] === nIn) {
     // One step: operands in the order of the function, whatever order the inputs came in.
     const { arity } = table[attr[1]];
-    let key = (attr[1] << 6) | (attr[2] << 3) | call.out[0].dtype;
-    for (let i = 0; i < arity; i++) {
-      const v = call.in[attr[3 + i]];
-      views[i] = v;
-      key = (key << 4) | (v.dtype << 1) | (isScalar(v, n) ? 1 : 0);
-    }
+    for (let i = 0; i < arity; i++) views[i] = call.in[attr[3 + i]];
     views[arity] = call.out[0];
     views.length = arity + 1;
+    const unit = isUnit(views, n);
+    let key = (attr[1] << 7) | (attr[2] << 4) | (call.out[0].dtype << 1) | (unit ? 1 : 0);
+    for (let i = 0; i < arity; i++) {
+      const v = views[i];
+      key = (key << 4) | (v.dtype << 1) | (isScalar(v, n) ? 1 : 0);
+    }
     let loop = singles.get(key);
     if (loop === undefined) {
       const inputs = views.slice(0, arity);
@@ -386,6 +421,7 @@ function findLoop(call: Call, views: View[]): Loop {
         [step],
         [call.out[0].dtype],
         [arity],
+        unit,
       );
       singles.set(key, loop);
     }
@@ -398,6 +434,8 @@ function findLoop(call: Call, views: View[]): Loop {
     views[k] = v;
     key += String.fromCharCode(v.dtype * 2 + (k < nIn && isScalar(v, n) ? 1 : 0));
   }
+  const unit = isUnit(views, n);
+  if (unit) key += "u";
   for (let i = 0; i < call.nAttr; i++) key += String.fromCharCode(attr[i] + 32);
   let loop = chains.get(key);
   if (loop === undefined) {
@@ -414,6 +452,7 @@ function findLoop(call: Call, views: View[]): Loop {
       steps,
       views.slice(nIn).map((v) => v.dtype),
       Array.from(attr.subarray(1 + 5 * nSteps, 1 + 5 * nSteps + nOut)),
+      unit,
     );
     if (chains.size >= MAX_LOOPS) chains.clear();
     chains.set(key, loop);

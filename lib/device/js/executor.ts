@@ -7,7 +7,7 @@ import { decode, instructionLength, readBytes, readDouble, roomyCall } from "./d
 import { functions } from "./elementwise.js";
 import { kernels as table } from "./kernels.js";
 import { Program } from "./program.js";
-import { type Failure, hasWork, type Kernel, Memory, U8 } from "./view.js";
+import { type Failure, hasWork, type Kernel, Memory } from "./view.js";
 
 const STREAM_WORDS = 1 << 16;
 const POOL_BYTES = 64 << 20;
@@ -93,10 +93,7 @@ export class JsDevice implements Device {
     if (!(byteOffset >= 0 && byteOffset + byteLength <= memory.bytes)) {
       throw new ProgramError(`read: bytes ${byteOffset} to ${byteOffset + byteLength} of a buffer of ${memory.bytes}`);
     }
-    const bytes = memory.array(U8) as Uint8Array;
-    new Uint8Array(target.buffer, target.byteOffset, byteLength).set(
-      bytes.subarray(byteOffset, byteOffset + byteLength),
-    );
+    memory.copyTo(target, byteOffset);
   }
 
   async readAsync(owner: Owner, byteOffset: number, target: ArrayBufferView): Promise<void> {

@@ -101,28 +101,13 @@ function checkAlong(call: Call, x: View, index: View, other: View): void {
   }
 }
 
-/** Visits the elements of `other` with the element of x that the index names; the last dimension in a tight loop. */
-function eachElement(
-  x: View,
-  list: Int32Array,
-  other: View,
-  dim: number,
-  visit: (x: TypedArray, at: number, other: TypedArray, p: number) => void,
-): void {
-  const last = x.ndim - 1;
-  const n = other.shape[last];
-  const along = { offset: x.offset, strides: x.strides.map((s, d) => (d === dim ? 0 : s)) };
-  const xData = x.data;
-  const data = other.data;
-  for (const w = new Walk(other.shape.slice(0, last), [along, other]); w.more; w.next()) {
-    let [at, p] = w.at;
-    const start = w.index * n;
-    for (let i = 0; i < n; i++) {
-      visit(xData, at + list[start + i] * x.strides[dim], data, p);
-      at += along.strides[last];
-      p += other.strides[last];
-    }
-  }
+/** Visits the rows of `other`, along the last dimension, with where they would lie in x at index 0. */
+function rowsAlong(call: Call, x: View, other: View): Walk {
+  if (call.memo) return (call.memo as Walk).restart();
+  const along = { offset: x.offset, strides: x.strides.map((s, d) => (d === call.attr[0] ? 0 : s)) };
+  const walk = new Walk(other.shape.slice(0, x.ndim - 1), [along, other]);
+  if (call.keep) call.memo = walk;
+  return walk;
 }
 
 const gather: Kernel = {
@@ -135,9 +120,18 @@ const gather: Kernel = {
     const [y] = call.out;
     const dim = call.attr[0];
     const list = readIndex(call, index, x.shape[dim]);
-    eachElement(x, list, y, dim, (from, at, to, p) => {
-      to[p] = from[at];
-    });
+    const last = x.ndim - 1;
+    const n = y.shape[last];
+    const along = x.strides[dim];
+    const step = dim === last ? 0 : x.strides[last];
+    const from = x.data;
+    const to = y.data;
+    for (const w = rowsAlong(call, x, y); w.more; w.next()) {
+      const start = w.index * n;
+      for (let i = 0; i < n; i++) {
+        to[w.at[1] + i * y.strides[last]] = from[w.at[0] + i * step + list[start + i] * along];
+      }
+    }
   },
 };
 
@@ -153,10 +147,21 @@ const scatter: Kernel = {
     const [dim, mode] = call.attr;
     if (index.numel === 0) return;
     const list = readIndex(call, index, x.shape[dim]);
-    eachElement(x, list, src, dim, (to, at, from, p) => {
-      if (mode === 1) addAt(to, x.dtype, at, from, p);
-      else to[at] = from[p];
-    });
+    const last = x.ndim - 1;
+    const n = src.shape[last];
+    const along = x.strides[dim];
+    const step = dim === last ? 0 : x.strides[last];
+    const from = src.data;
+    const to = x.data;
+    for (const w = rowsAlong(call, x, src); w.more; w.next()) {
+      const start = w.index * n;
+      for (let i = 0; i < n; i++) {
+        const at = w.at[0] + i * step + list[start + i] * along;
+        const p = w.at[1] + i * src.strides[last];
+        if (mode === 1) addAt(to, x.dtype, at, from, p);
+        else to[at] = from[p];
+      }
+    }
   },
 };
 

@@ -132,62 +132,100 @@ function initial(fold: Fold): number {
   return fold === "prod" || fold === "all" ? 1 : fold === "max" ? -Infinity : fold === "min" ? Infinity : 0;
 }
 
+/** The value of a row, and what rounding lost. */
+const sum = new Float64Array(1);
+const lost = new Float64Array(1);
+
+/** The value of a fold over `count` elements from what was folded and what was lost. */
+function finish(fold: Fold, value: number, lost: number, count: number): number {
+  const sum = lost !== 0 && Number.isFinite(value) ? value + lost : value;
+  return fold === "mean" ? sum / count : sum;
+}
+
 /** What remains after the last `taken` entries, as operand of a Walk at an offset. */
 const rest = (dims: Dims, taken: number) => dims.sizes.slice(0, dims.sizes.length - taken);
 
-function runDoubles(fold: Fold, x: View, y: View, r: number): void {
-  const inner = mergeDims(x, x.ndim - r, x.ndim);
-  const count = inner.sizes.reduce((a, b) => a * b, 1);
-  const compensate = x.dtype === F64 && SUM_LIKE.includes(fold);
-  const finish = (sum: number, lost: number) => {
-    const value = lost !== 0 && Number.isFinite(sum) ? sum + lost : sum;
-    return fold === "mean" ? value / count : value;
-  };
-  const outer = x.ndim - r;
-  const columns = outer > 0 ? y.shape[outer - 1] : 1;
-  const rowStride = inner.strides.at(-1) ?? 0;
+/** How a reduction walks through memory: over the outputs, and for each of them over what is folded. */
+interface Plan {
+  inner: Dims;
+  count: number;
+  /** Neighbours in memory belong to different outputs: many outputs are folded at a time. */
+  byColumns: boolean;
+  outputs: Walk;
+  /** Where `rows` starts. */
+  start: { offset: number; strides: readonly number[] };
+  rows: Walk;
+}
 
-  if (columns > 1 && inner.sizes.length > 0 && Math.abs(x.strides[outer - 1]) < Math.abs(rowStride)) {
-    // Neighbours in memory belong to different outputs: fold many outputs at a time.
+function planOf(call: Call): Plan {
+  if (call.memo) return call.memo as Plan;
+  const [x] = call.in;
+  const [y] = call.out;
+  const outer = x.ndim - call.attr[0];
+  const inner = mergeDims(x, outer, x.ndim);
+  const byColumns =
+    outer > 0 &&
+    y.shape[outer - 1] > 1 &&
+    inner.sizes.length > 0 &&
+    Math.abs(x.strides[outer - 1]) < Math.abs(inner.strides.at(-1)!);
+  const start = { offset: 0, strides: inner.strides };
+  const plan: Plan = {
+    inner,
+    count: inner.sizes.reduce((a, b) => a * b, 1),
+    byColumns,
+    outputs: new Walk(y.shape.slice(0, byColumns ? outer - 1 : outer), [x, y]),
+    start,
+    rows: new Walk(byColumns ? inner.sizes : rest(inner, 1), [start]),
+  };
+  if (call.keep) call.memo = plan;
+  return plan;
+}
+
+function runDoubles(fold: Fold, call: Call): void {
+  const [x] = call.in;
+  const [y] = call.out;
+  const { inner, count, byColumns, outputs, start, rows } = planOf(call);
+  const compensate = x.dtype === F64 && SUM_LIKE.includes(fold);
+  const row = doubles("reduceRow", CHUNK);
+
+  if (byColumns) {
+    const last = y.ndim - 1;
+    const columns = y.shape[last];
+    const value = doubles("reduceValue", CHUNK);
+    const lost = doubles("reduceLost", CHUNK);
     for (let from = 0; from < columns; from += CHUNK) {
       const n = Math.min(CHUNK, columns - from);
-      const value = doubles("reduceValue", CHUNK);
-      const lost = doubles("reduceLost", CHUNK);
-      const row = doubles("reduceRow", CHUNK);
-      const xStride = x.strides[outer - 1];
-      for (const w = new Walk(y.shape.slice(0, outer - 1), [x, y]); w.more; w.next()) {
+      for (const w = outputs.restart(); w.more; w.next()) {
         value.fill(initial(fold), 0, n);
-        lost.fill(0, 0, n);
-        const start = { offset: w.at[0] + from * xStride, strides: inner.strides };
-        for (const v = new Walk(inner.sizes, [start]); v.more; v.next()) {
-          loadRow(x.data, x.dtype, v.at[0], xStride, n, row);
+        if (compensate) lost.fill(0, 0, n);
+        start.offset = w.at[0] + from * x.strides[last];
+        for (const v = rows.restart(); v.more; v.next()) {
+          loadRow(x.data, x.dtype, v.at[0], x.strides[last], n, row);
           if (compensate) addCompensated(value, lost, row, n, 1);
           else foldColumns(fold, value, row, n);
         }
-        for (let i = 0; i < n; i++) value[i] = finish(value[i], lost[i]);
-        storeRow(y.data, y.dtype, w.at[1] + from * y.strides[outer - 1], y.strides[outer - 1], n, value);
+        for (let i = 0; i < n; i++) value[i] = finish(fold, value[i], compensate ? lost[i] : 0, count);
+        storeRow(y.data, y.dtype, w.at[1] + from * y.strides[last], y.strides[last], n, value);
       }
     }
     return;
   }
 
-  const rowLength = inner.sizes.at(-1) ?? 1;
-  const rowSizes = rest(inner, 1);
-  const row = doubles("reduceRow", CHUNK);
-  const sum = new Float64Array(2); // the value and what was lost
-  const lost = sum.subarray(1);
-  for (const w = new Walk(y.shape.slice(0, outer), [x, y]); w.more; w.next()) {
+  const length = inner.sizes.at(-1) ?? 1;
+  const stride = inner.strides.at(-1) ?? 0;
+  for (const w = outputs.restart(); w.more; w.next()) {
     sum[0] = initial(fold);
-    sum[1] = 0;
-    for (const v = new Walk(rowSizes, [{ offset: w.at[0], strides: inner.strides }]); v.more; v.next()) {
-      for (let from = 0; from < rowLength; from += CHUNK) {
-        const n = Math.min(CHUNK, rowLength - from);
-        loadRow(x.data, x.dtype, v.at[0] + from * rowStride, rowStride, n, row);
+    lost[0] = 0;
+    start.offset = w.at[0];
+    for (const v = rows.restart(); v.more; v.next()) {
+      for (let from = 0; from < length; from += CHUNK) {
+        const n = Math.min(CHUNK, length - from);
+        loadRow(x.data, x.dtype, v.at[0] + from * stride, stride, n, row);
         if (compensate) addCompensated(sum, lost, row, n, 0);
         else sum[0] = foldRow(fold, sum[0], row, n);
       }
     }
-    store(y.data, y.dtype, w.at[1], finish(sum[0], sum[1]));
+    store(y.data, y.dtype, w.at[1], finish(fold, sum[0], lost[0], count));
   }
 }
 
@@ -240,7 +278,7 @@ function runFold(fold: Fold): (call: Call) => void {
     const isSum = fold === "sum" || fold === "prod";
     const exact = isSum ? !isFloat(y.dtype) : x.dtype === I64 && (fold === "max" || fold === "min");
     if (exact) runLongs(fold, x, y, r);
-    else runDoubles(fold, x, y, r);
+    else runDoubles(fold, call);
   };
 }
 

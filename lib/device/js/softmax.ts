@@ -13,6 +13,8 @@ import {
   Walk,
 } from "./view.js";
 
+const spaces = ["softmax0", "softmax1"];
+
 /** A kernel over rows of equal shapes: row(n, inputs) leaves the result in inputs[0]. */
 function rowKernel(nIn: number, row: (n: number, inputs: Float64Array[]) => void): Kernel {
   return {
@@ -26,11 +28,15 @@ function rowKernel(nIn: number, row: (n: number, inputs: Float64Array[]) => void
     },
     run(call: Call) {
       const [y] = call.out;
-      const inputs = call.in.slice(0, nIn);
+      const inputs = call.in;
       const last = y.ndim - 1;
       const n = y.shape[last];
-      const rows = inputs.map((_, i) => doubles(`softmax${i}`, n));
-      for (const w = new Walk(y.shape.slice(0, last), [...inputs, y]); w.more; w.next()) {
+      const rows: Float64Array[] = [];
+      for (let i = 0; i < nIn; i++) rows.push(doubles(spaces[i], n));
+      const walk = call.memo as Walk | undefined;
+      const w = walk?.restart() ?? new Walk(y.shape.slice(0, last), [...inputs.slice(0, nIn), y]);
+      if (call.keep) call.memo = w;
+      for (; w.more; w.next()) {
         for (let i = 0; i < nIn; i++) {
           loadRow(inputs[i].data, inputs[i].dtype, w.at[i], inputs[i].strides[last], n, rows[i]);
         }

@@ -43,6 +43,12 @@ export interface Failure {
   readonly number: number;
 }
 
+/** The first dtype that is held in such an array, −1 when there is none. */
+const dtypeOf = (array: ArrayBufferView): number => arrays.findIndex((type) => array instanceof type);
+
+/** Elements up to which a loop is faster than a call of the engine's own copy. */
+const FEW = 16;
+
 /** The bytes of one buffer, seen through a typed array a dtype. */
 export class Memory {
   written = false;
@@ -68,11 +74,28 @@ export class Memory {
   /** A copy of host data. */
   static of(source: ArrayBufferView): Memory {
     const memory = new Memory(source.byteLength);
-    const dtype = arrays.findIndex((type) => source instanceof type);
+    const dtype = dtypeOf(source);
     if (dtype >= 0) (memory.array(dtype) as Float32Array).set(source as Float32Array);
     else memory.array(U8).set(new Uint8Array(source.buffer, source.byteOffset, source.byteLength) as never);
     memory.written = true;
     return memory;
+  }
+
+  /** Copies bytes from an offset into a host array, in whole elements where it can. */
+  copyTo(target: ArrayBufferView, byteOffset: number): void {
+    const dtype = dtypeOf(target);
+    const at = byteOffset / sizes[dtype];
+    if (Number.isInteger(at)) {
+      const from = this.array(dtype) as Float32Array;
+      const to = target as Float32Array;
+      const n = to.length;
+      if (n > FEW) to.set(from.subarray(at, at + n));
+      else for (let i = 0; i < n; i++) to[i] = from[at + i];
+    } else {
+      const { byteLength } = target;
+      const bytes = new Uint8Array(target.buffer, target.byteOffset, byteLength);
+      bytes.set((this.array(U8) as Uint8Array).subarray(byteOffset, byteOffset + byteLength));
+    }
   }
 
   array(dtype: number): TypedArray {
@@ -340,27 +363,25 @@ export function loadLongs(
   }
 }
 
-const kept = new Map<string, Float64Array | Int32Array | BigInt64Array>();
 const SCRATCH_KEPT = 1 << 20;
 const SCRATCH_MOST = 1 << 27;
 
-function scratch<T extends Float64Array | Int32Array | BigInt64Array>(
-  type: new (n: number) => T,
-  who: string,
-  n: number,
-) {
-  let array = kept.get(who);
-  if (array === undefined || array.length < n) {
-    if (n > SCRATCH_MOST) throw new MemoryError(`device js: ${n} elements are too many for a kernel's working space`);
-    array = new type(n);
-    if (n <= SCRATCH_KEPT) kept.set(who, array);
-  }
-  return array as T;
+function scratch<T extends Float64Array | Int32Array | BigInt64Array>(type: new (n: number) => T) {
+  const kept = new Map<string, T>();
+  return (who: string, n: number): T => {
+    let array = kept.get(who);
+    if (array === undefined || array.length < n) {
+      if (n > SCRATCH_MOST) throw new MemoryError(`device js: ${n} elements are too many for a kernel's working space`);
+      array = new type(n);
+      if (n <= SCRATCH_KEPT) kept.set(who, array);
+    }
+    return array;
+  };
 }
 /** Working space of at least n elements, contents undefined; one array a name, so names must not be in use twice. */
-export const doubles = (who: string, n: number): Float64Array => scratch(Float64Array, `d${who}`, n);
-export const longs = (who: string, n: number): BigInt64Array => scratch(BigInt64Array, `l${who}`, n);
-export const ints = (who: string, n: number): Int32Array => scratch(Int32Array, `i${who}`, n);
+export const doubles = scratch(Float64Array);
+export const longs = scratch(BigInt64Array);
+export const ints = scratch(Int32Array);
 
 // --- walking ---
 
@@ -392,19 +413,29 @@ export function mergeDims(v: View, from: number, to: number): Dims {
  * `for (const w = new Walk(shape, [a, b]); w.more; w.next()) use(w.at[0], w.at[1])`.
  */
 export class Walk {
-  readonly at: number[];
+  readonly at: number[] = [];
   /** Number of indices visited before this one. */
   index = 0;
-  more: boolean;
-  private readonly counter: number[];
+  more = false;
+  private readonly counter: number[] = [];
 
   constructor(
     private readonly shape: readonly number[],
     private readonly operands: readonly { readonly offset: number; readonly strides: readonly number[] }[],
   ) {
-    this.at = operands.map((o) => o.offset);
-    this.counter = shape.map(() => 0);
-    this.more = shape.every((d) => d > 0);
+    this.restart();
+  }
+
+  /** Back to the first index, at the offsets that the operands have now. */
+  restart(): this {
+    this.index = 0;
+    this.more = true;
+    for (let k = 0; k < this.operands.length; k++) this.at[k] = this.operands[k].offset;
+    for (let d = 0; d < this.shape.length; d++) {
+      this.counter[d] = 0;
+      if (this.shape[d] <= 0) this.more = false;
+    }
+    return this;
   }
 
   next(): void {
