@@ -1,8 +1,7 @@
 // Finds and loads the native addon, through `bindings`, and keeps the reason for every candidate that was refused.
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
-import { getEnvironmentData, setEnvironmentData } from "node:worker_threads";
-import { packageRoot } from "../package.js";
+import { builtin, packageRoot } from "../package.js";
 import { checkBinary } from "./binary.js";
 
 /** What nablajs.node exports (docs/kernels.md, "The native interface"). */
@@ -149,6 +148,8 @@ export function warnMissing(): void {
 
 /** Warns once in a process. */
 function warn(code: string, message: string): void {
+  const { getEnvironmentData, setEnvironmentData } =
+    builtin<typeof import("node:worker_threads")>("node:worker_threads");
   const key = `nablajs.${code}`;
   if (getEnvironmentData(key)) return;
   setEnvironmentData(key, true); // workers started from here on inherit it

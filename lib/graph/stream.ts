@@ -1,11 +1,9 @@
 // The eager command stream of a device: operations are appended as words and executed when a value is read, when the
 // stream is full, or when enough work has gathered. Also the place where buffers are counted, freed and reclaimed.
-import os from "node:os";
-import process from "node:process";
-import v8 from "node:v8";
-import vm from "node:vm";
+import { totalmem } from "node:os";
 import type { Device, MemoryUse } from "../device/device.js";
 import { MemoryError, ValueError } from "../errors.js";
+import { builtin } from "../package.js";
 import { Storage } from "../tensor/storage.js";
 import { encode, OPERAND_WORDS, type Operand, type Resolver, writeNumber } from "./encode.js";
 
@@ -228,7 +226,7 @@ let limit = 0;
 export function memoryLimit(): number {
   if (limit === 0) {
     const constrained = process.constrainedMemory?.() ?? 0;
-    const total = os.totalmem();
+    const total = totalmem();
     limit = 0.9 * (constrained > 0 && constrained < total ? constrained : total);
     const asked = process.env.NABLA_MEMORY_LIMIT;
     if (asked) {
@@ -245,8 +243,8 @@ let collect: (() => void) | undefined;
 /** A full garbage collection: the last resort before memory is refused. */
 function collectGarbage(): void {
   if (!collect) {
-    v8.setFlagsFromString("--expose-gc");
-    collect = vm.runInNewContext("gc") as () => void;
+    builtin<typeof import("node:v8")>("node:v8").setFlagsFromString("--expose-gc");
+    collect = builtin<typeof import("node:vm")>("node:vm").runInNewContext("gc") as () => void;
   }
   collect();
 }

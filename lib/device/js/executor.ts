@@ -1,6 +1,5 @@
 // The executor of the JavaScript device: the table of buffers, the command stream, programs, errors and memory counts.
-import os from "node:os";
-import process from "node:process";
+import { totalmem } from "node:os";
 import { DisposedError, MemoryError, ProgramError } from "../../errors.js";
 import type { Device, MemoryUse, Owner } from "../device.js";
 import { decode, instructionLength, readBytes, readDouble, roomyCall } from "./decode.js";
@@ -376,6 +375,6 @@ const none = new Int32Array(0);
 
 function memoryLimit(): number {
   const constrained = process.constrainedMemory?.() ?? 0;
-  const total = os.totalmem();
+  const total = totalmem();
   return constrained > 0 && constrained < total ? constrained : total;
 }
