@@ -11,6 +11,7 @@ export interface Addon {
   flush(words: number): void;
   submit(words: number): void;
   read(slot: number, byteOffset: number, target: ArrayBufferView): void;
+  fetch(words: number, slot: number, byteOffset: number, bytes: number): void;
   readAsync(slot: number, byteOffset: number, target: ArrayBufferView): Promise<void>;
   sync(): void;
   syncAsync(): Promise<void>;
@@ -36,7 +37,7 @@ export interface AddonInfo {
 }
 
 /** The version of the native interface that this code speaks; the addon's `info().abi` must be the same. */
-export const abi = 1;
+export const abi = 2;
 
 /** One place where the addon was looked for. */
 export interface Attempt {

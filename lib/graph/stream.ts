@@ -118,8 +118,7 @@ export class Stream {
 
   /** Copies `target.byteLength` bytes from a buffer, after everything appended so far has run. */
   read(storage: Storage, byteOffset: number, target: ArrayBufferView): void {
-    this.flush();
-    this.device.read(storage, byteOffset, target);
+    this.device.read(storage, byteOffset, target, this.reset());
   }
 
   /** The same without blocking this thread. */

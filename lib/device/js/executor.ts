@@ -83,7 +83,8 @@ export class JsDevice implements Device {
     }
   }
 
-  read(owner: Owner, byteOffset: number, target: ArrayBufferView): void {
+  read(owner: Owner, byteOffset: number, target: ArrayBufferView, words: number): void {
+    if (words > 0) this.submit(words);
     this.throwPending();
     const memory = owner.memory as Memory | undefined;
     if (!memory) throw new DisposedError("read: this buffer was freed, or never allocated");
@@ -99,7 +100,7 @@ export class JsDevice implements Device {
   }
 
   async readAsync(owner: Owner, byteOffset: number, target: ArrayBufferView): Promise<void> {
-    this.read(owner, byteOffset, target);
+    this.read(owner, byteOffset, target, 0);
   }
 
   sync(): void {
