@@ -13,6 +13,11 @@ import { currentScope } from "./scope.js";
 import { isContiguous, normalizeAxis, numelOf, rowMajor, type Shape, show } from "./shape.js";
 import type { Storage } from "./storage.js";
 
+/** @internal A gradient that becomes a tensor when somebody asks for it. */
+export interface Unopened {
+  open(): Tensor;
+}
+
 /**
  * A multi-dimensional array on a device, with PyTorch's semantics.
  *
@@ -38,7 +43,7 @@ export class Tensor {
   baseNode: GradNode | null = null;
   private leaf: LeafNode | null = null;
   private wantsGrad = false;
-  private gradient: Tensor | null = null;
+  private gradient: Tensor | Unopened | null = null;
 
   /** @internal Use `tensor`, `zeros` … */
   constructor(
@@ -133,7 +138,7 @@ export class Tensor {
 
   /** Gradient accumulated by `backward()`, of the shape and dtype of this tensor; null before. */
   get grad(): Tensor | null {
-    return modes.capture ? modes.capture.readGrad(this) : this.gradient;
+    return modes.capture ? modes.capture.readGrad(this) : this.ownGrad;
   }
   set grad(value: Tensor | null) {
     if (value !== null && !(value instanceof Tensor)) {
@@ -150,11 +155,20 @@ export class Tensor {
 
   /** @internal The gradient as it is outside of any capture. */
   get ownGrad(): Tensor | null {
-    return this.gradient;
+    const { gradient } = this;
+    if (gradient === null || gradient instanceof Tensor) return gradient;
+    const opened = gradient.open();
+    this.gradient = opened;
+    return opened;
   }
   /** @internal */
   set ownGrad(value: Tensor | null) {
     this.gradient = value;
+  }
+
+  /** @internal Takes a gradient of which no tensor has been made yet. */
+  receive(gradient: Unopened): void {
+    this.gradient = gradient;
   }
 
   /** @internal The node that receives this leaf's gradient. */
