@@ -2,6 +2,7 @@
 import * as conv from "./conv.js";
 import * as elementwise from "./elementwise.js";
 import * as indexing from "./indexing.js";
+import * as loss from "./loss.js";
 import * as matmul from "./matmul.js";
 import * as norm from "./norm.js";
 import * as pool from "./pool.js";
@@ -11,6 +12,6 @@ import * as scan from "./scan.js";
 import * as softmax from "./softmax.js";
 import type { Kernel } from "./view.js";
 
-const families = [elementwise, random, reduce, scan, matmul, softmax, norm, indexing, conv, pool];
+const families = [elementwise, random, reduce, scan, matmul, softmax, norm, loss, indexing, conv, pool];
 
 export const kernels: Readonly<Record<string, Kernel>> = Object.assign({}, ...families.map((f) => f.kernels));
