@@ -1,12 +1,12 @@
 // Pooling: the maximum or the mean of windows, N×C×H×W.
 import { ShapeError, ValueError } from "../errors.js";
-import { fromTyped, zeros } from "../tensor/create.js";
+import { fromTyped } from "../tensor/create.js";
 import { checkShape, show } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { perDim, type Sizes } from "./conv.js";
 import { apply, apply1, checkFloat, checkTensor, installMethods, type MethodsOf, type OpDef } from "./define.js";
 import { add, floorDivide, mul, remainder } from "./elementwise.js";
-import { indexSelect, scatterAdd, take } from "./indexing.js";
+import { gather, indexSelect, take } from "./indexing.js";
 import { matmul } from "./matmul.js";
 import { flatten, reshape, squeeze, transpose, unsqueeze } from "./movement.js";
 import { cast } from "./pointwise.js";
@@ -83,11 +83,13 @@ function windows(x: Tensor, image: Tensor, kernel: Sizes, options: MaxPoolOption
 const maxPoolDef: OpDef<null> = {
   name: "maxPool2d",
   saves: { outputs: [1] },
-  grad: ([g], { outputs: [, index], like }) => {
-    const [n, c, h, w] = like[0].shape;
-    const flat = zeros([n, c, h * w], { dtype: g!.dtype, device: g!.device });
-    return [reshape(scatterAdd(flat, 2, flatten(index, 2), flatten(g!, 2)), like[0].shape)];
-  },
+  grad: ([g], { outputs: [, index], like }) => [apply1(maxPoolGradDef, [g!, index], [], like[0].shape, g!.dtype, null)],
+};
+const maxPoolGradDef: OpDef<null> = {
+  name: "maxPool2dGrad",
+  saves: { inputs: [1] },
+  // The adjoint reads the elements that the maximum chose.
+  grad: ([g], { inputs: [, index] }) => [reshape(gather(flatten(g!, 2), 2, flatten(index, 2)), index.shape), null],
 };
 
 function maxPool(x: Tensor, kernel: Sizes, options: MaxPoolOptions, dims: number, op: string): [Tensor, Tensor] {

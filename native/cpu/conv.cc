@@ -3,6 +3,7 @@
 // For one image and one group, a result is w[O, K] · columns[K, P·Q], where column j holds the K = C·R·S input values
 // under the window of pixel j. The columns are never formed as a whole: a task makes a tile of pixels that stays in the
 // L2 cache, and multiplies it. Convolutions with one input channel a group (depthwise) are summed directly.
+#include "conv.h"
 #include "gemm.h"
 #include "rows.h"
 
@@ -16,45 +17,7 @@ constexpr int64_t kSumBytes = 256 << 10;   // of a weight gradient that a task a
 constexpr int64_t kParts = 16;             // partial sums of a weight gradient, at most …
 constexpr int64_t kPartBytes = 64 << 20;   // … and their memory
 
-struct Shape {
-  int64_t N, C, H, W, O, P, Q, R, S;
-  int64_t strideH, strideW, padH, padW, dilationH, dilationW, groups;
-  int64_t Cg, Og;     // channels of a group
-  int64_t K, pixels;  // Cg·R·S, P·Q
-  Shape(const Call& c, const View& x, const View& w, const View& y)
-      : N(x.shape[0]), C(x.shape[1]), H(x.shape[2]), W(x.shape[3]), O(y.shape[1]), P(y.shape[2]), Q(y.shape[3]),
-        R(w.shape[2]), S(w.shape[3]), strideH(c.attr[0]), strideW(c.attr[1]), padH(c.attr[2]), padW(c.attr[3]),
-        dilationH(c.attr[4]), dilationW(c.attr[5]), groups(c.attr[6]), Cg(C / groups), Og(O / groups), K(Cg * R * S),
-        pixels(P * Q) {}
-  bool pointwise() const {  // the columns are the image itself
-    return R == 1 && S == 1 && strideH == 1 && strideW == 1 && padH == 0 && padW == 0 && P == H && Q == W;
-  }
-  bool depthwise() const {  // and the image with its padding is not out of all proportion
-    constexpr int64_t kMost = 1 << 16;
-    return Cg == 1 && groups > 1 && Og <= 2 && (P - 1) * strideH + (R - 1) * dilationH < kMost &&
-           (Q - 1) * strideW + (S - 1) * dilationW < kMost;
-  }
-  // With stride 1 the adjoint in x is a convolution of dy, with the window mirrored and the channels exchanged. (A
-  // negative padding cuts dy.)
-  Shape adjoint() const {
-    Shape a = *this;
-    a.C = O, a.H = P, a.W = Q, a.O = C, a.P = H, a.Q = W, a.Cg = Og, a.Og = Cg;
-    a.padH = (R - 1) * dilationH - padH, a.padW = (S - 1) * dilationW - padW;
-    a.K = Og * R * S, a.pixels = H * W;
-    return a;
-  }
-  // Output rows (columns) [from, to) whose window row r (column t) is inside the image.
-  static void inside(int64_t results, int64_t size, int64_t stride, int64_t shift, int64_t& from, int64_t& to) {
-    from = shift >= 0 ? 0 : ceilDiv(-shift, stride);
-    to = shift >= size ? 0 : std::min(results, (size - 1 - shift) / stride + 1);
-  }
-  void insideRows(int64_t r, int64_t& from, int64_t& to) const { inside(P, H, strideH, r * dilationH - padH, from, to); }
-  void insideColumns(int64_t t, int64_t& from, int64_t& to) const {
-    inside(Q, W, strideW, t * dilationW - padW, from, to);
-  }
-  int64_t column(int64_t q, int64_t s) const { return q * strideW + s * dilationW - padW; }
-  int64_t row(int64_t p, int64_t r) const { return p * strideH + r * dilationH - padH; }
-};
+using Shape = ConvShape;
 
 void checkShapes(const Call& c, const View& x, const View& w, const View& y) {
   expectDims(c, "the image", x, 4);
@@ -358,6 +321,7 @@ void forward(const Shape& s, const Call& c, const C* x, const C* w, C* y) {
 template <typename C>
 void convolve(const Shape& s, const Call& c, const C* x, const C* w, C* y) {
   if (s.depthwise()) depthwise(s, c, x, w, y);
+  else if (DirectConv::fits(s)) DirectConv::forward(s, c, x, w, y);
   else forward(s, c, x, w, y);
 }
 
@@ -488,7 +452,8 @@ void run_conv2dInputGrad(const Call& c) {
     Output<C> to(c, dx);
     if (dy.numel() == 0) return zero(to, dx);
     const Input<C> gradient(c, dy), weight(c, w);
-    inputGrad(s, c, gradient.data, weight.data, to.data);
+    if (DirectConv::inputGradFits(s)) DirectConv::inputGrad(s, c, gradient.data, weight.data, to.data);
+    else inputGrad(s, c, gradient.data, weight.data, to.data);
     to.finish();
   });
 }
@@ -507,6 +472,7 @@ void run_conv2dWeightGrad(const Call& c) {
     if (dy.numel() == 0) return zero(to, dw);
     const Input<C> image(c, x), gradient(c, dy);
     if (s.depthwise()) depthwiseWeightGrad(s, image.data, gradient.data, to.data);
+    else if (DirectConv::weightGradFits(s)) DirectConv::weightGrad(s, c, image.data, gradient.data, to.data);
     else weightGrad(s, c, image.data, gradient.data, to.data);
     to.finish();
   });

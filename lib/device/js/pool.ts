@@ -1,4 +1,5 @@
-// Pooling over windows of images: maxPool2d, avgPool2d and the adjoint of the latter.
+// Pooling over windows of images: maxPool2d, avgPool2d and their adjoints.
+import { IndexError } from "../../errors.js";
 import {
   type Call,
   demand,
@@ -7,6 +8,7 @@ import {
   demandShape,
   doubles,
   I64,
+  ints,
   isFloat,
   type Kernel,
   loadLongs,
@@ -104,6 +106,47 @@ const maxPool2d: Kernel = {
   },
 };
 
+const maxPool2dGrad: Kernel = {
+  check(call) {
+    demandCounts(call, 1, 2, 0);
+    const [dy, index] = call.in;
+    const [dx] = call.out;
+    demand(isFloat(dy.dtype), call, "takes floats");
+    demand(dx.ndim === 4 && dy.ndim === 4, call, "takes and gives four dimensions");
+    demandDType(call, dy.dtype, dx);
+    demandDType(call, I64, index);
+    demandShape(call, dy.dims, index);
+    demand(dx.shape[0] === dy.shape[0] && dx.shape[1] === dy.shape[1], call, "dx must be [N, C, H, W]");
+  },
+  run(call) {
+    const [dy, index] = call.in;
+    const [dx] = call.out;
+    const size = dx.shape[2] * dx.shape[3];
+    const count = dy.shape[2] * dy.shape[3];
+    const places = ints("pool", index.numel);
+    const from = longs("pool", count);
+    let n = 0;
+    for (const walk = planes(index); walk.more; walk.next()) {
+      loadLongPlane(index, walk.at[0], from);
+      for (let i = 0; i < count; i++) {
+        if (from[i] < 0n || from[i] >= BigInt(size)) {
+          throw new IndexError(`${call.op}: index ${from[i]} is out of range for an image of ${size} elements`);
+        }
+        places[n++] = Number(from[i]);
+      }
+    }
+    const plane = doubles("pool", size);
+    const grad = doubles("poolOut", count);
+    n = 0;
+    for (const walk = planes(dx, dy); walk.more; walk.next()) {
+      loadPlane(dy, walk.at[1], grad);
+      plane.fill(0, 0, size);
+      for (let i = 0; i < count; i++) plane[places[n++]] += grad[i];
+      storePlane(dx, walk.at[0], plane);
+    }
+  },
+};
+
 /** The first tap of a window starting at `start` that does not lie before the image. */
 const firstInside = (start: number, dilation: number): number => (start < 0 ? Math.ceil(-start / dilation) : 0);
 
@@ -187,4 +230,4 @@ const avgPool2dGrad: Kernel = {
   },
 };
 
-export const kernels: Record<string, Kernel> = { maxPool2d, avgPool2d, avgPool2dGrad };
+export const kernels: Record<string, Kernel> = { maxPool2d, maxPool2dGrad, avgPool2d, avgPool2dGrad };

@@ -1,0 +1,190 @@
+// Register tiles of the convolutions, compiled once per instruction set. As in rows.cc: no standard containers, and
+// nothing with external linkage but the table.
+//
+// A result is always summed in one order, whatever tile it falls in.
+#include "conv.h"
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#define WIDEST 4
+#define ROWS {12, 12, 8, 6}
+#elif defined(__AVX2__)
+#define VECTOR_BYTES 32
+#define WIDEST 3
+#define ROWS {12, 6, 4}
+#elif defined(__aarch64__)
+#define VECTOR_BYTES 16
+#define WIDEST 4
+#define ROWS {12, 12, 8, 6}
+#else
+#define VECTOR_BYTES 16
+#define WIDEST 3
+#define ROWS {12, 6, 4}
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define UNROLL _Pragma("GCC unroll 64")
+#define INLINE inline __attribute__((always_inline))
+#else
+#define UNROLL
+#define INLINE inline
+#endif
+
+namespace nabla {
+namespace NABLA_ISA {
+namespace {
+
+template <typename T>
+struct Vector {
+  typedef T V __attribute__((vector_size(VECTOR_BYTES)));
+  typedef T Any __attribute__((vector_size(VECTOR_BYTES), aligned(alignof(T)), may_alias));
+  static constexpr int64_t kLanes = VECTOR_BYTES / sizeof(T);
+  static INLINE V load(const T* p) { return *reinterpret_cast<const Any*>(p); }
+  static INLINE void store(T* p, V v) { *reinterpret_cast<Any*>(p) = v; }
+};
+
+// a·b + c in one rounding where the instruction set has it.
+typedef Vector<float>::V F;
+typedef Vector<double>::V D;
+#if defined(__AVX512F__)
+INLINE F fma(float a, F b, F c) { return (F)_mm512_fmadd_ps(_mm512_set1_ps(a), (__m512)b, (__m512)c); }
+INLINE D fma(double a, D b, D c) { return (D)_mm512_fmadd_pd(_mm512_set1_pd(a), (__m512d)b, (__m512d)c); }
+#elif defined(__AVX2__)
+INLINE F fma(float a, F b, F c) { return (F)_mm256_fmadd_ps(_mm256_set1_ps(a), (__m256)b, (__m256)c); }
+INLINE D fma(double a, D b, D c) { return (D)_mm256_fmadd_pd(_mm256_set1_pd(a), (__m256d)b, (__m256d)c); }
+#elif defined(__aarch64__)
+INLINE F fma(float a, F b, F c) { return (F)vfmaq_n_f32((float32x4_t)c, (float32x4_t)b, a); }
+INLINE D fma(double a, D b, D c) { return (D)vfmaq_n_f64((float64x2_t)c, (float64x2_t)b, a); }
+#else
+INLINE F fma(float a, F b, F c) { return b * a + c; }
+INLINE D fma(double a, D b, D c) { return b * a + c; }
+#endif
+
+constexpr int kRows[] = ROWS, kMostRows = 12;
+
+template <typename T, int R, int N>
+void correlateTile(int64_t depth, const T* w, int64_t wRow, const T* x, const int64_t* offset, T* y, int64_t yRow,
+                   bool accumulate) {
+  using S = Vector<T>;
+  typename S::V acc[R][N];
+  UNROLL for (int i = 0; i < R; i++) {
+    UNROLL for (int j = 0; j < N; j++) acc[i][j] = typename S::V{};
+  }
+  constexpr int kGroups = (R + 2) / 3;  // rows are addressed as base, base + row, base + 2·row
+  const T* a[kGroups];
+  UNROLL for (int g = 0; g < kGroups; g++) a[g] = w + 3 * g * wRow;
+  for (int64_t k = 0; k < depth; k++) {
+    const T* const from = x + offset[k];
+    typename S::V row[N];
+    UNROLL for (int j = 0; j < N; j++) row[j] = S::load(from + j * S::kLanes);
+    UNROLL for (int i = 0; i < R; i++) {
+      const T value = a[i / 3][(i % 3) * wRow];
+      UNROLL for (int j = 0; j < N; j++) acc[i][j] = fma(value, row[j], acc[i][j]);
+    }
+    UNROLL for (int g = 0; g < kGroups; g++) a[g]++;
+  }
+  UNROLL for (int i = 0; i < R; i++) {
+    UNROLL for (int j = 0; j < N; j++) {
+      T* const to = y + i * yRow + j * S::kLanes;
+      S::store(to, accumulate ? S::load(to) + acc[i][j] : acc[i][j]);
+    }
+  }
+}
+
+template <typename T, int R, int N>
+void gradientTile(int64_t P, int64_t Q, const T* dy, int64_t dyRow, const T* x, int64_t xP, int64_t xQ,
+                  const int64_t* offset, T* sum, int64_t sumRow) {
+  using S = Vector<T>;
+  typename S::V acc[R][N];
+  UNROLL for (int i = 0; i < R; i++) {
+    UNROLL for (int j = 0; j < N; j++) acc[i][j] = S::load(sum + i * sumRow + j * S::kLanes);
+  }
+  constexpr int kGroups = (R + 2) / 3;
+  const T* a[kGroups];
+  UNROLL for (int g = 0; g < kGroups; g++) a[g] = dy + 3 * g * dyRow;
+  for (int64_t p = 0; p < P; p++) {
+    const T* b[N];
+    UNROLL for (int j = 0; j < N; j++) b[j] = x + p * xP + offset[j];
+    for (int64_t q = 0; q < Q; q++) {
+      typename S::V row[N];
+      UNROLL for (int j = 0; j < N; j++) row[j] = S::load(b[j]);
+      UNROLL for (int j = 0; j < N; j++) b[j] += xQ;
+      UNROLL for (int i = 0; i < R; i++) {
+        const T value = a[i / 3][(i % 3) * dyRow];
+        UNROLL for (int j = 0; j < N; j++) acc[i][j] = fma(value, row[j], acc[i][j]);
+      }
+      UNROLL for (int g = 0; g < kGroups; g++) a[g]++;
+    }
+  }
+  UNROLL for (int i = 0; i < R; i++) {
+    UNROLL for (int j = 0; j < N; j++) S::store(sum + i * sumRow + j * S::kLanes, acc[i][j]);
+  }
+}
+
+template <typename T>
+struct Tiles {
+  decltype(&correlateTile<T, 1, 1>) correlate[kMostRows][WIDEST] = {};
+  decltype(&gradientTile<T, 1, 1>) gradient[kMostRows][WIDEST] = {};
+  template <int R, int N>
+  constexpr void fill() {
+    correlate[R - 1][N - 1] = correlateTile<T, R, N>;
+    gradient[R - 1][N - 1] = gradientTile<T, R, N>;
+    if constexpr (R > 1) fill<R - 1, N>();
+    else if constexpr (N > 1) fill<kRows[N - 2], N - 1>();
+  }
+  constexpr Tiles() { fill<kRows[WIDEST - 1], WIDEST>(); }
+};
+template <typename T>
+constexpr Tiles<T> kTiles{};
+
+// Cuts `count` evenly in parts of at most `most`: calls body(begin, size).
+template <typename Body>
+INLINE void evenly(int64_t count, int64_t most, Body body) {
+  const int64_t parts = (count + most - 1) / most;
+  int64_t at = 0;
+  for (int64_t i = 0; i < parts; i++) {
+    const int64_t size = count / parts + (i < count % parts);
+    body(at, size);
+    at += size;
+  }
+}
+
+template <typename T>
+void correlate(int64_t rows, int64_t n, int64_t depth, const T* w, int64_t wRow, const T* x, const int64_t* offset, T* y,
+               int64_t yRow, bool accumulate) {
+  constexpr int64_t kLanes = Vector<T>::kLanes;
+  evenly((n + kLanes - 1) / kLanes, WIDEST, [&](int64_t vector, int64_t width) {
+    const int64_t at = vector * kLanes;
+    evenly(rows, kRows[width - 1], [&](int64_t row, int64_t height) {
+      kTiles<T>.correlate[height - 1][width - 1](depth, w + row * wRow, wRow, x + at, offset, y + row * yRow + at, yRow,
+                                                 accumulate);
+    });
+  });
+}
+
+template <typename T>
+void gradient(int64_t rows, int64_t vectors, int64_t P, int64_t Q, const T* dy, int64_t dyRow, const T* x, int64_t xP,
+              int64_t xQ, const int64_t* offset, T* sum, int64_t sumRow) {
+  evenly(rows, kRows[vectors < WIDEST ? vectors - 1 : WIDEST - 1], [&](int64_t row, int64_t height) {
+    evenly(vectors, WIDEST, [&](int64_t vector, int64_t width) {
+      kTiles<T>.gradient[height - 1][width - 1](P, Q, dy + row * dyRow, dyRow, x, xP, xQ, offset + vector,
+                                                sum + row * sumRow + vector * Vector<T>::kLanes, sumRow);
+    });
+  });
+}
+
+template <typename T>
+constexpr ConvKernels<T> kernels = {Vector<T>::kLanes, kRows[WIDEST - 1], correlate<T>, gradient<T>};
+
+}  // namespace
+
+const ConvIsa conv = {kernels<float>, kernels<double>};
+
+}  // namespace NABLA_ISA
+}  // namespace nabla
