@@ -63,7 +63,7 @@ export const peers = {
   ort: { name: "onnxruntime-node", find: inNode("ort.mjs", ["onnxruntime-node"]) },
   torch: { name: "torch", find: pythons },
   openblas: { name: "OpenBLAS", find: native("openblas.c", ["-lopenblas"]), kinds: ["matmul"] },
-  onednn: { name: "oneDNN", find: native("onednn.cc", ["-ldnnl", "-fopenmp"]) },
+  onednn: { name: "oneDNN", find: native("onednn.cc", ["-ldnnl", "-fopenmp"]), kinds: ["matmul"] },
   c: { name: "C loop", find: native("loops.c", ["-Ofast"]), kinds: ["unary", "softmax"], threads: 1 },
   "tfjs-wasm": {
     name: "tfjs-wasm",

@@ -33,7 +33,8 @@ export class PeerProcess {
     });
     this.#child.on("error", (error) => this.#end(error.message));
     this.#child.on("close", (code, signal) => {
-      const last = this.#errors.trim().split("\n").at(-1);
+      const lines = this.#errors.trim().split("\n");
+      const last = lines.findLast((line) => /error/i.test(line)) ?? lines.at(-1);
       this.#end(`${signal ? `ended by ${signal}` : `exit code ${code}`}${last ? `: ${last}` : ""}`);
     });
   }
