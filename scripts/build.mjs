@@ -1,5 +1,6 @@
-// Builds dist/: one CommonJS bundle, an ESM face that re-exports it by name (so that both kinds of user share one
-// instance), the command, and the types. With --if-stale only when the sources have changed.
+// Builds dist/: a CommonJS bundle of the library and one of its benchmarking core, ESM faces that re-export them by
+// name (so that both kinds of user share one instance), the command, and the types. With --if-stale only when the sources
+// have changed.
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -51,15 +52,23 @@ function finish(bundle) {
   return exported;
 }
 
-/** The command uses the library as any user does, through its public face: one instance, one copy. */
-const throughIndex = {
-  name: "through-index",
+/** The bundles that a user imports, by name; each is a folder of lib/, or lib/ itself. */
+const faces = { index: "lib/index.ts", bench: "lib/bench/index.ts" };
+
+/**
+ * What a bundle takes from outside its folder of lib/ comes through the public faces, as for any user: one instance,
+ * one copy.
+ */
+const throughFaces = {
+  name: "through-faces",
   setup({ onResolve }) {
-    onResolve({ filter: /^\.\.\// }, ({ path, importer }) =>
-      path === "../index.js"
-        ? { path: "./index.js", external: true }
-        : { errors: [{ text: `${importer} imports ${path}: lib/cli imports the library through ../index.js only` }] },
-    );
+    onResolve({ filter: /^\.\.\// }, ({ path, importer }) => {
+      const face = /^\.\.\/(?:(\w+)\/)?index\.js$/.exec(path);
+      const name = face && (face[1] ?? "index");
+      return name && name in faces
+        ? { path: `./${name}.js`, external: true }
+        : { errors: [{ text: `${importer} imports ${path}: here the library is imported through its faces only` }] };
+    });
   },
 };
 
@@ -67,29 +76,32 @@ async function main() {
   const hash = distHash(); // of what is read now, should a file change meanwhile
   mkdirSync(fresh);
   await Promise.all([
-    build({ ...common, entryPoints: ["lib/index.ts"], outfile: join(fresh, "index.js"), banner: { js: moduleUrl } }),
+    build({ ...common, entryPoints: [faces.index], outfile: join(fresh, "index.js"), banner: { js: moduleUrl } }),
+    build({ ...common, entryPoints: [faces.bench], outfile: join(fresh, "bench.js"), plugins: [throughFaces] }),
     build({
       ...common,
       entryPoints: ["lib/cli/main.ts"],
       outfile: join(fresh, "cli.js"),
       banner: { js: "#!/usr/bin/env node" },
-      plugins: [throughIndex],
+      plugins: [throughFaces],
     }),
   ]);
   const write = (name, text) => writeFileSync(join(fresh, name), text);
   write("package.json", '{ "type": "commonjs" }\n');
-  const names = Object.keys(finish(join(fresh, "index.js"))).sort();
-  // An exported name may be a reserved word (`var`), a local one may not.
-  const list = (line) => names.map((name, i) => `  ${line(name, `_${i}`)},\n`).join("");
-  write(
-    "index.mjs",
-    `import nablajs from "./index.js";\nconst {\n${list((name, local) => `${name}: ${local}`)}} = nablajs;\n` +
-      `export {\n${list((name, local) => `${local} as ${name}`)}};\n`,
-  );
-  // `using` needs Symbol.dispose, which a user's own `lib` setting may not have.
-  const types = '/// <reference lib="esnext.disposable" />\nexport * from "./types/index.js";\n';
-  write("index.d.ts", types);
-  write("index.d.mts", types);
+  for (const [face, source] of Object.entries(faces)) {
+    const names = Object.keys(finish(join(fresh, `${face}.js`))).sort();
+    // An exported name may be a reserved word (`var`), a local one may not.
+    const list = (line) => names.map((name, i) => `  ${line(name, `_${i}`)},\n`).join("");
+    write(
+      `${face}.mjs`,
+      `import face from "./${face}.js";\nconst {\n${list((name, local) => `${name}: ${local}`)}} = face;\n` +
+        `export {\n${list((name, local) => `${local} as ${name}`)}};\n`,
+    );
+    // `using` needs Symbol.dispose, which a user's own `lib` setting may not have.
+    const types = `/// <reference lib="esnext.disposable" />\nexport * from "${source.replace("lib/", "./types/").replace(/ts$/, "js")}";\n`;
+    write(`${face}.d.ts`, types);
+    write(`${face}.d.mts`, types);
+  }
   if (
     !run(process.execPath, [tool("typescript/bin/tsc"), "-p", "tsconfig.build.json", "--outDir", join(fresh, "types")])
   ) {

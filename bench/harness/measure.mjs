@@ -1,0 +1,278 @@
+// Measures one row: starts who takes part, gives all the same numbers, checks what they make of them, and lets them run
+// in turns.
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  check,
+  interleave,
+  inUnit,
+  leastTime,
+  linksOf,
+  makeData,
+  operandsOf,
+  referenceOf,
+  summarize,
+  workOf,
+} from "nablajs/bench";
+import { environment } from "./peers.mjs";
+import { PeerCrash, PeerProcess } from "./process.mjs";
+
+/** A process that crashed this often is not started again. */
+const MAX_CRASHES = 3;
+/** Milliseconds of one repeat from which it is measured only once, by the check. */
+const SLOW = 1500;
+
+/** The processes of one number of threads, kept from row to row. */
+export class Field {
+  #members = new Map();
+
+  constructor(threads) {
+    this.threads = threads;
+  }
+
+  /** @param how command and arguments, of peers.mjs */
+  async member(key, how) {
+    let member = this.#members.get(key);
+    if (!member || member.process.ended) {
+      const crashes = (member?.crashes ?? -1) + 1;
+      if (crashes >= MAX_CRASHES) throw new Error(`given up after it ended ${crashes} times: ${member.process.ended}`);
+      const process = new PeerProcess({ ...how, env: environment(this.threads) });
+      member = { process, crashes, about: undefined };
+      this.#members.set(key, member);
+      member.about = await process.ask({ do: "hello" });
+    }
+    return member;
+  }
+
+  /** Versions of a contestant's installations, as they told. */
+  versionsOf(id) {
+    const own = [...this.#members].filter(([key]) => key.startsWith(`${id} `)).map(([, { about }]) => about);
+    return own.filter(Boolean).map(({ version, note }) => (note ? `${version} (${note})` : version));
+  }
+
+  close() {
+    for (const { process } of this.#members.values()) process.kill();
+    this.#members.clear();
+  }
+}
+
+/** What limits a row: what the limits' program is to measure, and the row's least time by it. */
+function limitsOf(row) {
+  const { spec } = row;
+  const work = workOf(spec);
+  const fma = { what: "fma" };
+  switch (spec.kind) {
+    case "matmul":
+      // A vector times a matrix reads every weight for one multiply-add.
+      return spec.m === 1
+        ? {
+            specs: [{ what: "read", bytes: 4 * spec.k * spec.n }],
+            name: "reading the matrix",
+            time: ([, read]) => (4 * spec.chain * spec.k * spec.n) / read / 1e6,
+          }
+        : { specs: [fma], name: "FMA peak", time: ([peak]) => work.flops / peak / 1e6 };
+    case "unary":
+    case "softmax":
+      return {
+        specs: [{ what: "copy", bytes: work.bytes / 2 }],
+        name: "copy",
+        time: ([, copy]) => work.bytes / copy / 1e6,
+      };
+    case "mlp":
+    case "cnn":
+    case "inference": {
+      const what = spec.kind === "inference" ? "read" : "copy";
+      return {
+        specs: [fma, { what, bytes: Math.max(65536, what === "copy" ? work.bytes / 2 : work.bytes) }],
+        name: `roofline (FMA peak, ${what})`,
+        time: ([peak, bandwidth]) => leastTime({ gflops: peak, gigabytes: bandwidth }, work),
+      };
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** Rejects when a contestant has no answer to the numbers. */
+async function checked(member, name, reference, steps, file) {
+  const { ms, length } = await member.process.ask({ do: "output", variant: name, file });
+  const bytes = readFileSync(file);
+  const output = new Float32Array(new Uint8Array(bytes).buffer);
+  rmSync(file, { force: true });
+  if (output.length !== length) throw new Error("its output is incomplete");
+  const n = steps ? Math.min(length, reference.values.length) : reference.values.length;
+  check(output, { ...reference, values: Array.prototype.slice.call(reference.values, 0, n) });
+  return { one: ms / (steps ? length : 1), output };
+}
+
+/**
+ * @param row of nablajs/bench
+ * @param field the processes
+ * @param entrants [{ id, name, ours, ways: [{command, args}] | undefined, why }]
+ * @param options { interleave: options, signal, say }
+ * @returns the row's result, as it goes into the JSON
+ */
+export async function measureRow(row, field, entrants, limits, options) {
+  const { signal } = options;
+  const folder = mkdtempSync(join(tmpdir(), "nabla-bench-"));
+  try {
+    const data = makeData(row.spec);
+    const names = {};
+    for (const [name, values] of Object.entries(data)) {
+      names[name] = values instanceof Int32Array ? "i32" : "f32";
+      writeFileSync(join(folder, name), values);
+    }
+    const more = row.spec.kind === "matmul" ? { operands: operandsOf(row.spec), links: linksOf(row.spec) } : {};
+    const request = { do: "prepare", spec: { ...row.spec, ...more }, folder, names };
+    const gaps = [];
+    const seats = [];
+
+    // Those that wait for a compiler or an interpreter wait together.
+    await Promise.all(
+      entrants.map(async (entrant) => {
+        if (!entrant.ways) {
+          gaps.push({ peer: entrant.name, why: entrant.why });
+          return;
+        }
+        await Promise.all(
+          entrant.ways.map(async (way, i) => {
+            const place = `${entrant.id} ${i}`;
+            let title = entrant.name;
+            try {
+              const member = await field.member(place, way);
+              if (entrant.ways.length > 1) title = `${entrant.name} ${member.about.version.replace(/\+.*/, "")}`;
+              const { variants, why } = await member.process.ask(request);
+              if (variants.length === 0 && !entrant.quiet) gaps.push({ peer: title, why, none: true });
+              for (const name of variants)
+                seats.push({ entrant, title, member, name, order: [entrants.indexOf(entrant), i] });
+            } catch (error) {
+              gaps.push({ peer: title, why: error.message, crashed: error instanceof PeerCrash });
+            }
+          }),
+        );
+      }),
+    );
+    seats.sort((a, b) => a.order[0] - b.order[0] || a.order[1] - b.order[1]);
+
+    // Numbers first. Without a reference of its own, a row's results are held against those of the first who has any:
+    // ours, in float32.
+    let reference = referenceOf(row.spec, data);
+    const steps = row.spec.kind === "mlp" || row.spec.kind === "cnn";
+    const ready = [];
+    for (const seat of seats) {
+      if (signal?.aborted) break;
+      const anonymous = { at: [], values: [], absolute: 0, relative: 0 };
+      try {
+        const { one, output } = await checked(
+          seat.member,
+          seat.name,
+          reference ?? anonymous,
+          steps,
+          join(folder, "output"),
+        );
+        reference ??= { at: Array.from(output.keys()), values: output, absolute: 0, relative: 2e-4 };
+        ready.push({ ...seat, one });
+      } catch (error) {
+        gaps.push({ peer: seat.title, variant: seat.name, why: error.message, crashed: error instanceof PeerCrash });
+      }
+    }
+
+    const timed = ready.filter(({ one }) => one < SLOW);
+    const limit = limitsOf(row);
+    const limitSeats = limit && !signal?.aborted ? await limitContestants(limit, field, limits, gaps) : [];
+    const contestants = timed.map(({ member, name, title }) => ({
+      name: `${title} ${name}`,
+      run: async (repeats) => (await member.process.ask({ do: "run", variant: name, repeats })).ms,
+    }));
+    const measured = await interleave([...limitSeats.map((s) => s.contestant), ...contestants], {
+      ...options.interleave,
+      signal,
+    });
+    const ofLimits = measured.splice(0, limitSeats.length);
+    for (const { member } of seats)
+      if (!member.process.ended) await member.process.ask({ do: "release" }).catch(() => {});
+
+    const result = (seat, times, error) => {
+      const { best, median, spread, count } = summarize(times);
+      const unit = (ms) => (count ? inUnit(row, ms) : undefined);
+      return {
+        peer: seat.title,
+        variant: seat.name,
+        ours: Boolean(seat.entrant.ours),
+        version: seat.member.about.version,
+        best: unit(best),
+        median: unit(median),
+        spread: count > 1 ? spread : undefined,
+        times,
+        ...(error ? { error: error.message } : {}),
+      };
+    };
+    const results = ready.map((seat) => {
+      const at = timed.indexOf(seat);
+      if (at < 0) return { ...result(seat, [seat.one]), once: true };
+      return result(seat, measured[at].times, measured[at].error);
+    });
+    for (const c of results.filter((c) => c.error))
+      gaps.push({ peer: c.peer, variant: c.variant, why: c.error, crashed: true });
+    return {
+      id: row.id,
+      name: row.name,
+      unit: row.unit,
+      threads: field.threads,
+      spec: row.spec,
+      work: workOf(row.spec),
+      limit: limit && limitOf(row, limit, limitSeats, ofLimits),
+      contestants: results,
+      gaps,
+    };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** The limits' program as contestants: one for each thing it measures. */
+async function limitContestants({ specs }, field, limits, gaps) {
+  if (!limits.ways) {
+    gaps.push({ peer: "limit", why: limits.why });
+    return [];
+  }
+  const seats = [];
+  for (const [i, spec] of specs.entries()) {
+    try {
+      // Each spec has a process of its own, whose memory stays as it is.
+      const { process } = await field.member(`limit ${i}`, limits.ways[0]);
+      const { variants, amounts } = await process.ask({ do: "prepare", spec: { kind: "limit", ...spec } });
+      variants.forEach((name, v) => {
+        seats.push({
+          what: spec.what,
+          name,
+          amount: amounts[v],
+          contestant: { name, run: async (repeats) => (await process.ask({ do: "run", variant: name, repeats })).ms },
+        });
+      });
+    } catch (error) {
+      gaps.push({ peer: "limit", why: error.message });
+    }
+  }
+  return seats;
+}
+
+/** GFLOP/s and GB/s that were reached at best, and what they mean for the row. */
+function limitOf(row, limit, seats, measured) {
+  const speeds = seats.map((seat, i) => {
+    const { best, median } = summarize(measured[i].times);
+    const unit = seat.what === "fma" ? "GFLOP/s" : "GB/s";
+    return {
+      what: seat.what,
+      name: seat.name,
+      unit,
+      best: seat.amount / best / 1e6,
+      median: seat.amount / median / 1e6,
+    };
+  });
+  const fastest = (key, fma) => Math.max(...speeds.filter((s) => (s.what === "fma") === fma).map((s) => s[key]));
+  const value = (key) => inUnit(row, limit.time([fastest(key, true), fastest(key, false)]));
+  const known = Number.isFinite(value("best")) && value("best") > 0;
+  return known ? { name: limit.name, value: value("best"), median: value("median"), speeds } : undefined;
+}

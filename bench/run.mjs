@@ -1,0 +1,196 @@
+// npm run bench [-- --only G1,T2 --threads 1,2 --devices cpu,js --peers ort,torch --json out.json]
+import { mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { rows as allRows, describeMachine, watchBusyness } from "nablajs/bench";
+import { Field, measureRow } from "./harness/measure.mjs";
+import { limits, ourselves, peers } from "./harness/peers.mjs";
+import { best, judgeAll, markdown, titleOf } from "./harness/report.mjs";
+
+const help = `Usage: npm run bench [-- options]
+
+  --only G1,T2,E      rows, or groups of rows, by id (default: all)
+  --threads 1,2       numbers of threads (default: 1,2)
+  --devices cpu,js    devices of ours (default: cpu,js)
+  --peers ort,torch   whom to measure against (default: all; none: an empty list)
+                      ${Object.keys(peers).join(", ")}
+  --rounds 7          turns that everybody has
+  --json out.json     where the results go; the report lies beside it, as .md (default: bench/results/latest.json)
+  --list              what rows and peers there are
+
+BENCH_PYTHON names further Pythons that have PyTorch, separated by colons.
+`;
+
+const say = (text) => process.stderr.write(`bench: ${text}\n`);
+
+function options() {
+  try {
+    const { values } = parseArgs({
+      options: {
+        only: { type: "string" },
+        threads: { type: "string", default: "1,2" },
+        devices: { type: "string", default: "cpu,js" },
+        peers: { type: "string", default: Object.keys(peers).join(",") },
+        rounds: { type: "string", default: "7" },
+        json: { type: "string", default: resolve(import.meta.dirname, "results/latest.json") },
+        list: { type: "boolean" },
+        help: { type: "boolean", short: "h" },
+      },
+    });
+    const words = (text) =>
+      text
+        .split(",")
+        .map((w) => w.trim())
+        .filter(Boolean);
+    const numbers = (name, text) => {
+      const list = words(text).map(Number);
+      if (!list.length || !list.every((n) => Number.isInteger(n) && n > 0))
+        throw new Error(`--${name}: whole numbers, got ${text}`);
+      return list;
+    };
+    const only = values.only === undefined ? undefined : words(values.only);
+    const known = new Set(allRows.flatMap(({ id }) => [id, id[0]]));
+    const unknown = only?.find((id) => !known.has(id));
+    if (unknown)
+      throw new Error(
+        `--only: there is no row ${unknown}; there are ${[...new Set(allRows.map((r) => r.id))].join(", ")}`,
+      );
+    const asked = words(values.peers);
+    const stranger = asked.find((id) => !(id in peers));
+    if (stranger) throw new Error(`--peers: ${stranger} is not known; known are ${Object.keys(peers).join(", ")}`);
+    return {
+      ...values,
+      only,
+      threads: numbers("threads", values.threads),
+      rounds: numbers("rounds", values.rounds)[0],
+      devices: words(values.devices),
+      peers: asked,
+    };
+  } catch (error) {
+    say(error.message);
+    process.exit(2);
+  }
+}
+
+const asked = options();
+if (asked.help) {
+  process.stdout.write(help);
+  process.exit(0);
+}
+if (asked.list) {
+  for (const row of allRows) console.log(`${row.id}  ${row.name}`);
+  for (const [id, { name }] of Object.entries(peers)) console.log(`peer ${id}: ${name}`);
+  process.exit(0);
+}
+
+const stop = new AbortController();
+const fields = new Map();
+for (const signal of ["SIGINT", "SIGTERM"]) {
+  process.on(signal, () => {
+    if (stop.signal.aborted) process.exit(130); // asked twice
+    say("interrupted: what was measured is kept");
+    stop.abort();
+    for (const field of fields.values()) field.close();
+  });
+}
+
+/** Finds how to start everybody; those who cannot be started are gaps. */
+async function enlist() {
+  const list = [
+    ...asked.devices.map((device) => ({ id: `nabla ${device}`, device, ours: true, ...ourselves(device) })),
+    ...asked.peers.map((id) => ({ id, ...peers[id], quiet: true })),
+  ];
+  await Promise.all(
+    [...list, limits].map(async (one) => {
+      try {
+        one.ways = await one.find();
+      } catch (error) {
+        one.why = error.message;
+      }
+    }),
+  );
+  for (const { name, why } of list) if (why) say(`gap: ${name}: ${why}`);
+  if (limits.why) say(`no limits are measured: ${limits.why}`);
+  return list;
+}
+
+const started = performance.now();
+const busyness = watchBusyness();
+const machine = describeMachine();
+const everybody = await enlist();
+const result = {
+  date: new Date().toISOString().slice(0, 16).replace("T", " "),
+  arguments: process.argv.slice(2),
+  machine,
+  interrupted: false,
+  rows: [],
+};
+
+/** The results so far, whole or not at all. */
+function save() {
+  result.seconds = (performance.now() - started) / 1000;
+  result.busyness = busyness();
+  result.interrupted = stop.signal.aborted;
+  result.contestants = everybody.map(({ id, name, why }) => ({ name, why, versions: versions.get(id) ?? [] }));
+  result.targets = judgeAll(result.rows);
+  const path = resolve(asked.json);
+  mkdirSync(dirname(path), { recursive: true });
+  for (const [file, text] of [
+    [path, `${JSON.stringify(result, null, 1)}\n`],
+    [path.replace(/(\.json)?$/, ".md"), `${markdown(result)}\n`],
+  ]) {
+    writeFileSync(`${file}.part`, text);
+    renameSync(`${file}.part`, file);
+  }
+}
+
+const versions = new Map();
+const wanted = allRows.filter(({ id }) => !asked.only || asked.only.some((o) => o === id || o === id[0]));
+for (const threads of asked.threads) {
+  const field = new Field(threads);
+  fields.set(threads, field);
+  for (const row of wanted) {
+    if (stop.signal.aborted) break;
+    // A row about a device has that one of ours; the others have all but the slow one, unless it is all that was asked for.
+    const devices = row.device
+      ? [row.device]
+      : asked.devices.length > 1
+        ? asked.devices.filter((d) => d !== "js")
+        : asked.devices;
+    const entrants = everybody.filter(
+      (e) => (e.ours ? devices.includes(e.device) : true) && (threads === 1 || e.threads !== 1) && takesPart(e, row),
+    );
+    if (!entrants.some((e) => e.ours)) continue;
+    const measured = await measureRow(row, field, entrants, limits, {
+      signal: stop.signal,
+      // Threads of two spin for work for some milliseconds more than those of one.
+      interleave: { rounds: asked.rounds, turn: 40, warmUp: 30, rest: threads > 1 ? 40 : 5, budget: 1500 },
+    });
+    for (const e of entrants) {
+      const found = field.versionsOf(e.id);
+      if (found.length) versions.set(e.id, found);
+    }
+    result.rows.push(measured);
+    save();
+    const ours = best(
+      measured,
+      measured.contestants.filter((c) => c.ours),
+    );
+    const peer = best(
+      measured,
+      measured.contestants.filter((c) => !c.ours),
+    );
+    const figure = (c) =>
+      c ? `${Number(c.best.toPrecision(3))} ${measured.unit} (${`${c.peer} ${c.variant}`.trim()})` : "nothing";
+    say(`${titleOf(measured)}: ${figure(ours)}; best peer ${figure(peer)}; ${Math.round(result.seconds)} s so far`);
+  }
+  field.close();
+}
+save();
+say(`${resolve(asked.json)} and .md beside it`);
+process.exit(stop.signal.aborted ? 130 : 0);
+
+/** Peers that no row of this kind is about need not be started for it. */
+function takesPart(entrant, row) {
+  return entrant.ours || !entrant.kinds || entrant.kinds.includes(row.spec.kind);
+}
