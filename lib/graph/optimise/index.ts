@@ -6,6 +6,7 @@ import type { Instruction } from "../capture.js";
 import { shareSubexpressions } from "./cse.js";
 import { dropDead } from "./dce.js";
 import { fuseElementwise } from "./fuse.js";
+import { hoist } from "./hoist.js";
 
 export interface Rewrite {
   readonly device: Device;
@@ -17,5 +18,6 @@ export function optimise(instructions: readonly Instruction[], rewrite: Rewrite)
   let list = dropDead(instructions, rewrite);
   list = shareSubexpressions(list, rewrite);
   list = fuseElementwise(list, rewrite);
+  list = hoist(list, rewrite);
   return list;
 }
