@@ -24,6 +24,9 @@ constexpr int64_t kSliceBytes = 2048;       // of a row of a in a slice of K
 constexpr int64_t kGroupBytes = 128 << 10;  // of a while the panels pass by: a part of the L2 cache
 constexpr int64_t kPanelsBytes = 2 << 20;   // of packed b that is kept for the next group
 constexpr int64_t kNearBytes = 16 << 10;    // a part of the L1 cache
+constexpr int64_t kBufferBytes = 128 << 10; // of c while it is formed in a buffer: a part of the L2 cache
+constexpr int64_t kBufferRows = 256;        // … or all rows of a task, when it takes many slices of K
+constexpr int64_t kBlockBytes = 32 << 10;   // of c handed to an epilogue at a time
 constexpr int64_t kStreamWidth = 1024;      // columns of the result while the rows of b pass by
 constexpr int64_t kStreamRows = 4;          // rows of a for which that beats tiles …
 constexpr int64_t kStreamBytes = 8 << 20;   // … when b is likely to come from memory
@@ -137,6 +140,30 @@ void interleave(int64_t rows, int64_t n, const T* src, int64_t row, int64_t col,
   }
 }
 
+// The product as it was given: gemm swaps operands and makes one product of a batch.
+struct Original {
+  bool swapped = false;
+  int64_t foldedRows = 0, foldedCols = 0;  // of each product that was folded; 0: none
+
+  // Tells the epilogue of a block of the product as it is now.
+  template <typename T>
+  void finish(const Epilogue& epilogue, int64_t batch, int64_t row, int64_t rows, int64_t col, int64_t cols, T* block,
+              int64_t blockRow, int64_t blockCol) const {
+    if (swapped) std::swap(row, col), std::swap(rows, cols), std::swap(blockRow, blockCol);
+    const int64_t heights = foldedRows > 0 ? foldedRows : row + rows, widths = foldedCols > 0 ? foldedCols : col + cols;
+    for (int64_t i = row; i < row + rows;) {
+      const int64_t below = std::min(row + rows, i - i % heights + heights);
+      for (int64_t j = col; j < col + cols;) {
+        const int64_t right = std::min(col + cols, j - j % widths + widths);
+        epilogue.run(epilogue.context, batch + i / heights + j / widths, i % heights, below - i, j % widths, right - j,
+                     block + (i - row) * blockRow + (j - col) * blockCol, blockRow, blockCol);
+        j = right;
+      }
+      i = below;
+    }
+  }
+};
+
 template <typename S>
 class Multiply {
   using T = Compute<S>;
@@ -144,7 +171,7 @@ class Multiply {
   static constexpr int64_t kSize = sizeof(T);
 
  public:
-  explicit Multiply(const Product& product) : p(product), simd(kernels<T>()) {}
+  Multiply(const Product& product, const Original& given) : p(product), original(given), simd(kernels<T>()) {}
 
   void run() {
     if (p.K == 0) return clear();
@@ -178,6 +205,7 @@ class Multiply {
 
  private:
   const Product& p;
+  const Original& original;
   const MatmulKernels<T>& simd;
   void (Multiply::*piece)(int64_t batch, int64_t index, char* memory) const = nullptr;
   int64_t rowParts = 1, colParts = 1;  // pieces of one product
@@ -190,8 +218,9 @@ class Multiply {
   int64_t group = 0;               // row blocks that go through the panels together
   int64_t panelSize = 0;           // elements of a packed panel
   bool aInPlace = false, bInPlace = false;  // tiles read them where they lie
-  bool viaBuffer = false;          // c is formed in a buffer: it is not of type T or not contiguous along N
-  int64_t bBytes = 0, aBytes = 0, stageBytes = 0;
+  bool viaBuffer = false;          // c is formed in a buffer: not of type T, not contiguous along N, or never stored
+  bool depthFirst = false;         // all slices of a group before the next group
+  int64_t bBytes = 0, aBytes = 0, stageBytes = 0, bufferBytes = 0;
 
   const S* a(int64_t batch) const { return static_cast<const S*>(p.a.data) + batch * p.a.batch; }
   const S* b(int64_t batch) const { return static_cast<const S*>(p.b.data) + batch * p.b.batch; }
@@ -199,8 +228,46 @@ class Multiply {
     return const_cast<S*>(static_cast<const S*>(p.c.data)) + batch * p.c.batch;
   }
 
+  // Rows and columns of c that are ready in a buffer, contiguous along N, go where they belong. `spare`: as much memory,
+  // for an epilogue that wants them contiguous along M.
+  void store(int64_t batch, int64_t row, int64_t rows, int64_t col, int64_t cols, T* block, int64_t pitch,
+             char* spare) const {
+    if (!p.epilogue) {
+      for (int64_t i = 0; i < rows; i++)
+        narrow(cols, block + i * pitch, c(batch) + (row + i) * p.c.row + col * p.c.col, p.c.col, p.accumulate);
+      return;
+    }
+    const int64_t step = std::max<int64_t>(1, kBlockBytes / (cols * kSize));
+    for (int64_t i = 0; i < rows; i += step, block += step * pitch) {
+      const int64_t n = std::min(step, rows - i);
+      if (p.c.col != 1 && p.c.row == 1) {
+        T* const turned = reinterpret_cast<T*>(spare);
+        simd.transpose(cols, n, block, pitch, turned, n);
+        original.finish(*p.epilogue, batch, row + i, n, col, cols, turned, 1, n);
+      } else {
+        original.finish(*p.epilogue, batch, row + i, n, col, cols, block, pitch, 1);
+      }
+    }
+  }
+
   void clear() const {
     if (p.accumulate) return;
+    if (p.epilogue) {
+      T* const block = reinterpret_cast<T*>(workspace.get(2 * kBlockBytes));
+      if (!block) throw Error("MEMORY", "matmul: no memory for a block of zeros");
+      constexpr int64_t kMost = kBlockBytes / kSize;
+      const int64_t cols = std::min(p.N, kMost), rows = std::min(p.M, kMost / cols);
+      for (int64_t n = 0; n < p.batch; n++) {
+        for (int64_t i = 0; i < p.M; i += rows) {
+          for (int64_t j = 0; j < p.N; j += cols) {
+            std::fill_n(block, rows * cols, T(0));
+            store(n, i, std::min(rows, p.M - i), j, std::min(cols, p.N - j), block, cols,
+                  reinterpret_cast<char*>(block + kMost));
+          }
+        }
+      }
+      return;
+    }
     for (int64_t n = 0; n < p.batch; n++) {
       for (int64_t i = 0; i < p.M; i++) {
         for (int64_t j = 0; j < p.N; j++) c(n)[i * p.c.row + j * p.c.col] = convert<S>(T(0));
@@ -223,7 +290,7 @@ class Multiply {
 
   void planStreams(double work, int threads) {
     colParts = std::min(ceilDiv(p.N, 16 * simd.lanes), wantedPieces(work, threads));
-    workBytes = p.M * (rounded(p.K * kSize) + kStreamWidth * kSize);
+    workBytes = p.M * (rounded(p.K * kSize) + 3 * kStreamWidth * kSize);
     piece = &Multiply::streamsPiece;
   }
 
@@ -240,21 +307,29 @@ class Multiply {
       // Borders on whole cache lines keep two threads from writing to one.
       const Shares lines(ceilDiv(p.N, 16), colParts);
       const int64_t j0 = lines.begin(index) * 16, j1 = std::min(p.N, lines.end(index) * 16);
-      T* const y = c(batch);
-      if (p.b.col != 1) {
+      T* const y = p.epilogue ? nullptr : c(batch);
+      if (p.b.col != 1 && !p.epilogue) {
         simd.dot(1, j1 - j0, p.K, x, 0, b(batch) + j0 * p.b.col, p.b.col, y + j0 * p.c.col, 0, p.c.col, p.accumulate);
         return;
       }
       T* const sums = reinterpret_cast<T*>(memory + p.M * rounded(p.K * kSize));
+      T* const block = sums + p.M * kStreamWidth;
+      char* const spare = reinterpret_cast<char*>(block + p.M * kStreamWidth);
       for (int64_t j = j0; j < j1; j += kStreamWidth) {
         const int64_t n = std::min(kStreamWidth, j1 - j);
-        for (int64_t k = 0; k < p.K; k += kSliceBytes / kSize) {
-          simd.combine(p.M, n, std::min(kSliceBytes / kSize, p.K - k), x + k, xRow, b(batch) + k * p.b.row + j, p.b.row,
-                       sums, kStreamWidth);
-          for (int64_t i = 0; i < p.M; i++) {
-            narrow(n, sums + i * kStreamWidth, y + i * p.c.row + j * p.c.col, p.c.col, p.accumulate || k > 0);
+        if (p.b.col != 1) {
+          simd.dot(1, n, p.K, x, 0, b(batch) + j * p.b.col, p.b.col, block, 0, 1, false);
+        } else {
+          for (int64_t k = 0; k < p.K; k += kSliceBytes / kSize) {
+            simd.combine(p.M, n, std::min(kSliceBytes / kSize, p.K - k), x + k, xRow, b(batch) + k * p.b.row + j,
+                         p.b.row, sums, kStreamWidth);
+            for (int64_t i = 0; i < p.M; i++) {
+              if (p.epilogue) narrow(n, sums + i * kStreamWidth, block + i * kStreamWidth, 1, k > 0);
+              else narrow(n, sums + i * kStreamWidth, y + i * p.c.row + j * p.c.col, p.c.col, p.accumulate || k > 0);
+            }
           }
         }
+        if (p.epilogue) store(batch, 0, p.M, j, n, block, kStreamWidth, spare);
       }
     }
   }
@@ -273,10 +348,16 @@ class Multiply {
     rowParts = ceilDiv(p.M * ceilDiv(p.K, slices) * kSize, 2 * kGroupBytes);  // rows of a stay in the L2 cache
     colParts = std::min(ceilDiv(p.N, 16), ceilDiv(want, rowParts));
     rowParts = std::min(p.M, std::max(rowParts, ceilDiv(want, colParts)));
+    if (p.epilogue) {  // a piece is a block
+      rowParts = std::max(rowParts, ceilDiv(p.M * 16 * kSize, kBlockBytes));
+      const int64_t lines = std::max<int64_t>(1, kBlockBytes / (ceilDiv(p.M, rowParts) * 16 * kSize));
+      colParts = std::max(colParts, ceilDiv(ceilDiv(p.N, 16), lines));
+      workBytes = 2 * kBlockBytes;
+    }
     piece = &Multiply::dotPiece;
   }
 
-  void dotPiece(int64_t batch, int64_t index, char*) const {
+  void dotPiece(int64_t batch, int64_t index, char* memory) const {
     if constexpr (!kWiden) {
       const int64_t r = index / colParts, q = index % colParts;
       const Shares rows(p.M, rowParts), lines(ceilDiv(p.N, 16), colParts), depth(p.K, slices);
@@ -284,11 +365,17 @@ class Multiply {
       const int64_t j0 = lines.begin(q) * 16, j1 = std::min(p.N, lines.end(q) * 16);
       const T* const x = a(batch) + i0 * p.a.row;
       const T* const y = b(batch) + j0 * p.b.col;
+      T* to = reinterpret_cast<T*>(memory);
+      int64_t toRow = p.c.row, toCol = p.c.col;
+      if (!p.epilogue) to = c(batch) + i0 * toRow + j0 * toCol;
+      else if (toCol != 1 && toRow == 1) toCol = i1 - i0;
+      else toRow = j1 - j0, toCol = 1;
       for (int64_t s = 0; s < slices; s++) {
         const int64_t k0 = depth.begin(s);
-        simd.dot(i1 - i0, j1 - j0, depth.end(s) - k0, x + k0, p.a.row, y + k0, p.b.col,
-                 c(batch) + i0 * p.c.row + j0 * p.c.col, p.c.row, p.c.col, p.accumulate || s > 0);
+        simd.dot(i1 - i0, j1 - j0, depth.end(s) - k0, x + k0, p.a.row, y + k0, p.b.col, to, toRow, toCol,
+                 p.accumulate || s > 0);
       }
+      if (p.epilogue) original.finish(*p.epilogue, batch, i0, i1 - i0, j0, j1 - j0, to, toRow, toCol);
     }
   }
 
@@ -309,7 +396,7 @@ class Multiply {
     slices = ceilDiv(p.K, kSliceBytes / kSize);
     slice = ceilDiv(p.K, slices);
     panelSize = slice * widest * simd.lanes;
-    viaBuffer = kWiden || p.c.col != 1;
+    viaBuffer = kWiden || p.c.col != 1 || p.epilogue;
     // Small operands are read fast enough anywhere in the L1 cache (b as whole vectors, and aligned ones).
     const int64_t aSpan = std::abs(p.a.row) * (p.M - 1) + std::abs(p.a.col) * (p.K - 1) + 1;
     const int64_t bRowBytes = p.b.row * kSize;
@@ -331,21 +418,35 @@ class Multiply {
         if (best == 0 || cost < best) best = cost, rowParts = rows, colParts = cols;
       }
     }
-    if (viaBuffer) rowParts = std::min(blocks, std::max(rowParts, ceilDiv(p.M, 256)));
-
-    int64_t taskBlocks = ceilDiv(blocks, rowParts);
+    // A buffer is for the rows of a group, the slices of which follow one another with all packed panels kept; where those
+    // would be too large it is for all rows of a task.
+    const int64_t panelWidth = widest * simd.lanes;
+    const bool sliced = viaBuffer && slices > 1;
+    depthFirst = sliced && panelSize * kSize * slices <= kPanelsBytes;
+    if (sliced && !depthFirst) rowParts = std::min(blocks, std::max(rowParts, ceilDiv(p.M, kBufferRows)));
+    const int64_t taskBlocks = ceilDiv(blocks, rowParts), taskRows = std::min(p.M, taskBlocks * tileRows);
     group = std::max<int64_t>(1, kGroupBytes / (slice * kSize * tileRows));
+    if (viaBuffer) {
+      const int64_t rows = std::min<int64_t>(p.M, 48);
+      colParts = std::max(colParts, ceilDiv(panels, std::max<int64_t>(1, kBufferBytes / (rows * panelWidth * kSize))));
+      const int64_t columns = ceilDiv(panels, colParts) * panelWidth;
+      group = std::min(group, std::max<int64_t>(1, kBufferBytes / (tileRows * columns * kSize)));
+    }
     if (taskBlocks <= group + group / 2) group = taskBlocks;
     const bool single = group == taskBlocks;
-    const int64_t keep = std::max<int64_t>(1, kPanelsBytes / (panelSize * kSize));
-    if (!single || viaBuffer) colParts = std::max(colParts, ceilDiv(panels, keep));
-    const int64_t taskPanels = ceilDiv(panels, colParts), taskRows = std::min(p.M, taskBlocks * tileRows);
+    const int64_t kept = depthFirst ? slices : 1;
+    const int64_t keep = std::max<int64_t>(1, kPanelsBytes / (panelSize * kSize * kept));
+    if (!single) colParts = std::max(colParts, ceilDiv(panels, keep));
+    const int64_t taskPanels = ceilDiv(panels, colParts);
 
-    bBytes = rounded(panelSize * kSize * (single ? 1 : taskPanels));
+    bBytes = rounded(panelSize * kSize * (single ? 1 : taskPanels * kept));
     aBytes = aInPlace ? 0 : rounded(group * tileRows * (slice + 16) * kSize);
-    stageBytes = !kWiden ? 0 : std::max(aBytes, rounded(widest * simd.lanes * (slice + 16) * kSize));
-    workBytes = bBytes + aBytes + stageBytes;
-    if (viaBuffer) workBytes += taskRows * rounded(taskPanels * widest * simd.lanes * kSize);
+    stageBytes = !kWiden ? 0 : std::max(aBytes, rounded(panelWidth * (slice + 16) * kSize));
+    const int64_t bufferRows = sliced && !depthFirst ? taskRows : std::min(p.M, group * tileRows);
+    bufferBytes = viaBuffer ? bufferRows * taskPanels * panelWidth * kSize : 0;
+    bufferBytes = rounded(bufferBytes);
+    const int64_t spare = !p.epilogue ? 0 : std::max(kBlockBytes, taskPanels * panelWidth * kSize);
+    workBytes = bBytes + aBytes + stageBytes + bufferBytes + spare;
   }
 
   // A slice of some rows of a as the tiles read it: row block after row block, or row-major.
@@ -410,6 +511,7 @@ class Multiply {
     char* const packedA = memory + bBytes;
     char* const stage = packedA + aBytes;
     T* const buffer = reinterpret_cast<T*>(stage + stageBytes);
+    char* const spare = stage + stageBytes + bufferBytes;
     const int64_t r = index / colParts, q = index % colParts;
     const Shares blocksOf(blocks, rowParts), panelsOf(panels, colParts), depthOf(p.K, slices);
     const int64_t block0 = blocksOf.begin(r), block1 = blocksOf.end(r);
@@ -419,64 +521,62 @@ class Multiply {
     if (rows0 == rows1 || cols0 == cols1) return;
     const int64_t groups = ceilDiv(block1 - block0, group);
     const Shares groupsOf(block1 - block0, groups);
-    const int64_t pitch = rounded((cols1 - cols0) * kSize) / kSize;  // of the buffer
+    const int64_t pitch = (panel1 - panel0) * vectorsOf.end(0) * simd.lanes;  // of the buffer
+    const bool wholeTask = viaBuffer && slices > 1 && !depthFirst;         // … which is for all rows
 
     Tile<T> t;
-    for (int64_t s = 0; s < slices; s++) {
+    for (int64_t step = 0; step < slices * groups; step++) {
+      const int64_t s = depthFirst ? step % slices : step / groups, g = depthFirst ? step / slices : step % groups;
       const int64_t k0 = depthOf.begin(s);
       t.k = depthOf.end(s) - k0;
       t.accumulate = s > 0 || (p.accumulate && !viaBuffer);
-      for (int64_t g = 0; g < groups; g++) {
-        const int64_t g0 = block0 + groupsOf.begin(g), g1 = block0 + groupsOf.end(g);
-        const int64_t top = firstRow(g0);
-        const Rows rows = packA(a(batch) + top * p.a.row + k0 * p.a.col, g0, g1, t.k, packedA, stage);
-        for (int64_t panel = panel0; panel < panel1; panel++) {
-          const int64_t col = firstColumn(panel), n = firstColumn(panel + 1) - col;
-          const int64_t wide = ceilDiv(n, simd.lanes), width = wide * simd.lanes;
-          T* const packed = reinterpret_cast<T*>(memory) + (groups == 1 ? 0 : (panel - panel0) * panelSize);
-          const S* const src = b(batch) + k0 * p.b.row + col * p.b.col;
-          bool packing = false;  // by the first tile
-          t.b = packed;
-          t.bRow = width * kSize;
-          if (g == 0 || bInPlace) {
-            if (kWiden || p.b.col != 1) {
-              packB(src, t.k, n, width, packed, stage);
-            } else if constexpr (!kWiden) {
-              t.b = src;
-              t.bRow = p.b.row * kSize;
-              packing = !bInPlace;
-              t.pack = packed;
-              t.packRow = block1 - block0 == 1 ? 0 : width;
-            }
+      const int64_t g0 = block0 + groupsOf.begin(g), g1 = block0 + groupsOf.end(g);
+      const int64_t top = firstRow(g0);
+      T* const formed = buffer + (wholeTask ? top - rows0 : 0) * pitch;  // this group's rows of the buffer
+      const Rows rows = packA(a(batch) + top * p.a.row + k0 * p.a.col, g0, g1, t.k, packedA, stage);
+      for (int64_t panel = panel0; panel < panel1; panel++) {
+        const int64_t col = firstColumn(panel), n = firstColumn(panel + 1) - col;
+        const int64_t wide = ceilDiv(n, simd.lanes), width = wide * simd.lanes;
+        T* const packed = reinterpret_cast<T*>(memory) +
+                          (groups == 1 ? 0 : ((depthFirst ? s : 0) * (panel1 - panel0) + panel - panel0) * panelSize);
+        const S* const src = b(batch) + k0 * p.b.row + col * p.b.col;
+        bool packing = false;  // by the first tile
+        t.b = packed;
+        t.bRow = width * kSize;
+        if (g == 0 || bInPlace) {
+          if (kWiden || p.b.col != 1) {
+            packB(src, t.k, n, width, packed, stage);
+          } else if constexpr (!kWiden) {
+            t.b = src;
+            t.bRow = p.b.row * kSize;
+            packing = !bInPlace;
+            t.pack = packed;
+            t.packRow = block1 - block0 == 1 ? 0 : width;
           }
-          t.tail = n - (wide - 1) * simd.lanes;
-          for (int64_t block = g0; block < g1; block++) {
-            const int64_t row = firstRow(block), height = firstRow(block + 1) - row;
-            t.a = rows.block(row - top);
-            t.aRow = (rows.k ? 1 : rows.row) * kSize;
-            t.aCol = (rows.k ? height : rows.col) * kSize;
-            if (viaBuffer) {
-              t.c = buffer + (row - rows0) * pitch + (col - cols0);
-              t.cRow = pitch;
-            } else if constexpr (!kWiden) {
-              t.c = c(batch) + row * p.c.row + col;
-              t.cRow = p.c.row;
-            }
-            (packing ? simd.packing : simd.plain)[height - 1][wide - 1](t);
-            if (packing) {
-              packing = false;
-              t.b = packed;
-              t.bRow = width * kSize;
-            }
+        }
+        t.tail = n - (wide - 1) * simd.lanes;
+        for (int64_t block = g0; block < g1; block++) {
+          const int64_t row = firstRow(block), height = firstRow(block + 1) - row;
+          t.a = rows.block(row - top);
+          t.aRow = (rows.k ? 1 : rows.row) * kSize;
+          t.aCol = (rows.k ? height : rows.col) * kSize;
+          if (viaBuffer) {
+            t.c = formed + (row - top) * pitch + (col - cols0);
+            t.cRow = pitch;
+          } else if constexpr (!kWiden) {
+            t.c = c(batch) + row * p.c.row + col;
+            t.cRow = p.c.row;
+          }
+          (packing ? simd.packing : simd.plain)[height - 1][wide - 1](t);
+          if (packing) {
+            packing = false;
+            t.b = packed;
+            t.bRow = width * kSize;
           }
         }
       }
-    }
-    if (viaBuffer) {
-      for (int64_t i = rows0; i < rows1; i++) {
-        narrow(cols1 - cols0, buffer + (i - rows0) * pitch, c(batch) + i * p.c.row + cols0 * p.c.col, p.c.col,
-               p.accumulate);
-      }
+      if (viaBuffer && s == slices - 1)
+        store(batch, top, firstRow(g1) - top, cols0, cols1 - cols0, formed, pitch, spare);
     }
   }
 };
@@ -492,16 +592,18 @@ void swapOperands(Product& p) {
 
 void gemm(Product p) {
   if (p.batch == 0 || p.M == 0 || p.N == 0) return;
+  Original original;
   // One product for all when only one operand has a batch and its rows follow one another.
-  const auto fold = [&] {
+  const auto fold = [&](int64_t& size) {
     if (p.batch > 1 && p.b.batch == 0 && p.a.batch == p.M * p.a.row && p.c.batch == p.M * p.c.row) {
+      size = p.M;
       p.M *= p.batch;
       p.batch = 1;
     }
   };
-  fold();
+  fold(original.foldedRows);
   swapOperands(p);
-  fold();
+  fold(original.foldedCols);
   swapOperands(p);
   // Dimensions of size 1 may have any stride; 1 is the convenient one.
   if (p.M == 1) p.a.row = p.c.row = 1;
@@ -510,8 +612,9 @@ void gemm(Product p) {
   // c contiguous along N is what tiles write; a single column is better a row; and a few columns are better rows when
   // that brings full vectors of a (transposed: contiguous along M), though c then goes through a buffer.
   const bool fewColumns = p.N <= 16 && p.M >= 64 && p.K >= 32 && p.a.row == 1 && p.a.col != 1;
-  if (p.M > 1 && (p.N == 1 || (p.c.col != 1 && p.c.row == 1) || fewColumns)) swapOperands(p);
-  withFloat(p.type, [&](auto tag) { Multiply<typename decltype(tag)::type>(p).run(); });
+  original.swapped = p.M > 1 && (p.N == 1 || (p.c.col != 1 && p.c.row == 1) || fewColumns);
+  if (original.swapped) swapOperands(p);
+  withFloat(p.type, [&](auto tag) { Multiply<typename decltype(tag)::type>(p, original).run(); });
 }
 
 void gemm(DType t, int64_t M, int64_t N, int64_t K, const void* a, int64_t aRow, int64_t aCol, const void* b,

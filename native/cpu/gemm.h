@@ -17,11 +17,24 @@ struct Matrix {
   const void* data;
   int64_t batch, row, col;  // strides
 };
+// What becomes of the product's values instead of their being stored in c: any element-wise work while they are in the
+// cache. Not together with `accumulate`.
+struct Epilogue {
+  void* context;
+  // Called once for each block of c, from any compute thread. The blocks are disjoint and cover c of every product of the
+  // batch; how c is cut in blocks has no influence on the values. Rows [row, row + rows) and columns [col, col + cols) of
+  // product `batch`, as given to gemm(); element (i, j) of the block is static_cast<T*>(block)[i * blockRow +
+  // j * blockCol], T the type that the product is computed in, and may be overwritten. One of the strides is 1: that of
+  // the direction in which c is contiguous by its strides (its data is not used).
+  void (*run)(void* context, int64_t batch, int64_t row, int64_t rows, int64_t col, int64_t cols, void* block,
+              int64_t blockRow, int64_t blockCol);
+};
 struct Product {
   DType type;
   int64_t batch, M, N, K;
   Matrix a, b, c;  // c is written
   bool accumulate;
+  const Epilogue* epilogue = nullptr;
 };
 void gemm(Product);
 
