@@ -41,6 +41,10 @@ export interface Compiled<A extends readonly unknown[], R> {
  * Tensors among the arguments (also in arrays and plain objects) are inputs; everything else that `fn` uses is read
  * once, while recording: JavaScript around the operations does not run again, and reading a value inside is an error.
  *
+ * Gradients that `fn` leaves in `grad` are there after each call, with one exception: where `fn` itself resets a
+ * gradient (`zeroGrad()`) and an optimizer inside uses it (`step()`), the update is made while the gradient is computed,
+ * and the gradient is never stored. Reading `p.grad` afterwards is a CaptureError; return `p.grad` from `fn` to have it.
+ *
  * @throws CaptureError when `fn` reads a value or leaves its device.
  * @example
  * const step = compile((x, y) => {
@@ -101,7 +105,8 @@ function describe(value: unknown, tensors: Tensor[]): string {
           "function; detach() it, or compile the whole step",
       );
     }
-    const leaf = value.requiresGrad ? `leaf ${value.ownGrad ? identity(value.ownGrad) : ""}` : "";
+    const grad = value.gradSpent ? "spent" : value.ownGrad ? identity(value.ownGrad) : "";
+    const leaf = value.requiresGrad ? `leaf ${grad}` : "";
     return `<${tensors.indexOf(value)} ${value.dtype} ${value.shape} ${value.device} ${leaf}>`;
   }
   if (Array.isArray(value)) return `[${value.map((v) => describe(v, tensors)).join(",")}]`;
@@ -154,6 +159,8 @@ class Recording {
   private readonly written: readonly number[];
   private readonly result: unknown;
   private readonly grads: readonly [leaf: Tensor | { input: number }, value: Tensor | null][];
+  /** Leaves whose gradients are used up inside. */
+  private readonly spent: readonly Tensor[];
   private readonly stands: readonly Tensor[];
   private first = true;
 
@@ -181,13 +188,19 @@ class Recording {
     };
     mapTensors(this.result, output);
     const grads: [Tensor | { input: number }, Tensor | null][] = [];
+    const spent: Tensor[] = [];
     for (const [leaf, value] of capture.grads) {
       const at = this.stands.indexOf(leaf);
       if (leaf.storage.capture === capture && at < 0) continue; // a leaf made inside
+      if (value && at < 0 && capture.spends(leaf) && !outputs.has(value.storage)) {
+        spent.push(leaf);
+        continue;
+      }
       if (value) output(value);
       grads.push([at < 0 ? leaf : { input: at }, value]);
     }
     this.grads = grads;
+    this.spent = spent;
     this.outputs = [...outputs.keys()];
     const outlives = (s: Storage): boolean => s.capture !== capture || inputOf.has(s) || outputs.has(s);
     const list = optimise(capture.instructions, { device: this.device, survives: outlives });
@@ -245,6 +258,10 @@ class Recording {
       const target = "input" in leaf && !(leaf instanceof Tensor) ? inputs[leaf.input] : (leaf as Tensor);
       target.ownGrad = value && real(value);
     }
+    for (const leaf of this.spent) {
+      leaf.ownGrad = null;
+      leaf.gradSpent = true;
+    }
     return mapTensors(this.result, real);
   }
 
@@ -280,5 +297,6 @@ function standIn(x: Tensor): Tensor {
   const t = new Tensor(storage, x.dtype, x.shape, rowMajor(x.shape), 0);
   if (x.requiresGrad) t.requireGrad();
   if (x.ownGrad) t.ownGrad = x.ownGrad;
+  t.gradSpent = x.gradSpent;
   return t;
 }
