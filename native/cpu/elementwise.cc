@@ -78,35 +78,73 @@ struct Sizes {
 class Runner {
  public:
   Runner(const Call& call, const Space& space, const Plan& plan, const Sizes& sizes)
-      : call_(call), space_(space), plan_(plan), sizes_(sizes) {}
+      : call_(call), space_(space), plan_(plan), sizes_(sizes) {
+    for (int k = 0; k < space.operands; k++) {
+      base_[k] = k < call.nOut ? call.out[k].data : call.in[k - call.nOut].data;
+      stride_[k] = space.stride[k];
+    }
+  }
 
   void run(int64_t chunk) {
-    for (int v = 0; v < plan_.nValues; v++)
-      if (plan_.values[v].operand < 0) address_[v] = scratch_ + plan_.values[v].buffer * sizes_.bufferBytes;
     const int64_t begin = chunk * sizes_.chunk, end = std::min(space_.count, begin + sizes_.chunk);
-    const int64_t longest = space_.walk == Walk::tiles ? sizes_.tileRows * sizes_.tileCols : end - begin;
-    for (int k = 0; k < plan_.nConstants; k++) fillConstant(plan_.constants[k], std::min(sizes_.block, longest));
+    prepare(space_.walk == Walk::tiles ? sizes_.tileRows * sizes_.tileCols : end - begin);
     switch (space_.walk) {
       case Walk::rows: runRows(begin, end); break;
       case Walk::flat: runFlat(begin, end); break;
       case Walk::tiles: runTiles(chunk); break;
     }
-    for (int k = 0; k < plan_.nOps; k++)
-      if (plan_.ops[k].kind == Op::stream) return plan_.table.fence();
+    if (plan_.streams) plan_.table.fence();
+  }
+
+  // A rectangle of a plane, with operand `which` at `block` (whose element is the rectangle's first).
+  void run(int which, const ElementwisePlane::Rectangle& where, const ElementwisePlane::Block& block) {
+    ElementwisePlane::Rectangle r = where;
+    int64_t stride[2] = {block.rowStride, block.colStride};
+    if (space_.swapped) {
+      r = {where.col, where.cols, where.row, where.rows};
+      std::swap(stride[0], stride[1]);
+    }
+    base_[which] = reinterpret_cast<char*>(block.data);
+    stride_[which] = stride;
+    const bool tiles = space_.walk == Walk::tiles;
+    const int64_t rows = tiles ? sizes_.tileRows : 1, cols = tiles ? sizes_.tileCols : sizes_.block;
+    prepare(std::min(rows, r.rows) * std::min(cols, r.cols));
+    for (int64_t row = 0; row < r.rows; row += rows)
+      for (int64_t col = 0; col < r.cols; col += cols) {
+        seek((r.row + row) * space_.shape[1] + r.col + col);
+        offset_[which] = row * stride[0] + col * stride[1];
+        const int64_t height = std::min(rows, r.rows - row), width = std::min(cols, r.cols - col);
+        runBlock(height * width, height, width);
+      }
   }
 
  private:
-  const View& view(int operand) const {
-    return operand < call_.nOut ? call_.out[operand] : call_.in[operand - call_.nOut];
+  int sizeOfOperand(int operand) const {
+    return int(sizeOf((operand < call_.nOut ? call_.out[operand] : call_.in[operand - call_.nOut]).dtype));
   }
 
-  void fillConstant(const Constant& c, int64_t n) {
-    char* to = address_[c.value];
-    switch (plan_.values[c.value].size) {
-      case 1: return fillWith<uint8_t>(to, c.bits, n);
-      case 2: return fillWith<uint16_t>(to, c.bits, n);
-      case 4: return fillWith<uint32_t>(to, c.bits, n);
-      default: return fillWith<uint64_t>(to, c.bits, n);
+  // Addresses of what is in no operand's memory, and constants; no block is longer than `longest`.
+  void prepare(int64_t longest) {
+    for (int v = 0; v < plan_.nValues; v++)
+      if (plan_.values[v].buffer >= 0) address_[v] = scratch_ + plan_.values[v].buffer * sizes_.bufferBytes;
+    for (int k = 0; k < plan_.nConstants; k++) {
+      const Constant& c = plan_.constants[k];
+      uint64_t x = 0, y = 0;
+      std::memcpy(&x, call_.in[c.input].data, sizeOf(call_.in[c.input].dtype));
+      if (c.widen != nullptr) c.widen(&x, nullptr, nullptr, &y, 1), x = y;
+      if (c.convert != nullptr) y = 0, c.convert(&x, nullptr, nullptr, &y, 1), x = y;
+      numbers_[k] = x;
+      address_[c.value] = reinterpret_cast<char*>(&numbers_[k]);
+      if (c.filled >= 0) fillConstant(c.filled, x, std::min(sizes_.block, longest));
+    }
+  }
+  void fillConstant(int value, uint64_t bits, int64_t n) {
+    char* to = address_[value];
+    switch (plan_.values[value].size) {
+      case 1: return fillWith<uint8_t>(to, bits, n);
+      case 2: return fillWith<uint16_t>(to, bits, n);
+      case 4: return fillWith<uint32_t>(to, bits, n);
+      default: return fillWith<uint64_t>(to, bits, n);
     }
   }
   template <typename T>
@@ -125,7 +163,7 @@ class Runner {
     index_[0] = position;
     for (int k = 0; k < space_.operands; k++) {
       offset_[k] = 0;
-      for (int d = 0; d < space_.ndim; d++) offset_[k] += index_[d] * space_.stride[k][d];
+      for (int d = 0; d < space_.ndim; d++) offset_[k] += index_[d] * stride_[k][d];
     }
   }
 
@@ -145,7 +183,7 @@ class Runner {
   }
   void advance(int d, int64_t n) {
     index_[d] += n;
-    for (int k = 0; k < space_.operands; k++) offset_[k] += n * space_.stride[k][d];
+    for (int k = 0; k < space_.operands; k++) offset_[k] += n * stride_[k][d];
   }
 
   void runFlat(int64_t begin, int64_t end) {
@@ -177,26 +215,33 @@ class Runner {
     }
     for (int k = 0; k < plan_.nOps; k++) {
       const Op& op = plan_.ops[k];
+      const int16_t* args = plan_.args + op.args;
       switch (op.kind) {
         case Op::call:
-          op.fn(address_[op.from[0]], address_[op.from[1]], address_[op.from[2]], address_[op.to], n);
+          op.fn(address_[args[0]], address_[args[1]], address_[args[2]], address_[args[3]], n);
           break;
-        case Op::load: transfer<true>(op.operand, address_[op.to], n, rows, cols); break;
-        case Op::store: transfer<false>(op.operand, address_[op.from[0]], n, rows, cols); break;
+        case Op::recipe: {
+          void* where[INT8_MAX];
+          for (int i = 0; i < op.reads + op.writes; i++) where[i] = address_[args[i]];
+          op.whole(where, where + op.reads, n);
+          break;
+        }
+        case Op::load: transfer<true>(op.operand, address_[args[0]], n, rows, cols); break;
+        case Op::store: transfer<false>(op.operand, address_[args[0]], n, rows, cols); break;
         case Op::stream: {
-          const int size = plan_.values[op.from[0]].size;
-          op.fn(address_[op.from[0]], nullptr, nullptr, at(op.operand, size), n * size);
+          const int size = plan_.values[args[0]].size;
+          op.fn(address_[args[0]], nullptr, nullptr, at(op.operand, size), n * size);
           break;
         }
       }
     }
   }
-  char* at(int operand, int size) const { return view(operand).data + offset_[operand] * size; }
+  char* at(int operand, int size) const { return base_[operand] + offset_[operand] * size; }
 
   // Between an operand's block and packed memory.
   template <bool kLoad>
   void transfer(int operand, char* packed, int64_t n, int64_t rows, int64_t cols) {
-    switch (sizeOf(view(operand).dtype)) {
+    switch (sizeOfOperand(operand)) {
       case 1: return transferAs<kLoad, uint8_t>(operand, packed, n, rows, cols);
       case 2: return transferAs<kLoad, uint16_t>(operand, packed, n, rows, cols);
       case 4: return transferAs<kLoad, uint32_t>(operand, packed, n, rows, cols);
@@ -205,10 +250,10 @@ class Runner {
   }
   template <bool kLoad, typename T>
   void transferAs(int operand, char* memory, int64_t n, int64_t rows, int64_t cols) {
-    T* data = view(operand).as<T>() + offset_[operand];
+    T* data = reinterpret_cast<T*>(base_[operand]) + offset_[operand];
     T* packed = reinterpret_cast<T*>(memory);
     const int last = space_.ndim - 1;
-    const int64_t* stride = space_.stride[operand];
+    const int64_t* stride = stride_[operand];
     const auto plane = [&](int64_t rows, int64_t cols) {
       const int64_t rowStride = last > 0 ? stride[last - 1] : 0;
       if constexpr (kLoad) gatherPlane(data, rowStride, stride[last], rows, cols, packed);
@@ -249,9 +294,70 @@ class Runner {
   const Plan& plan_;
   const Sizes& sizes_;
   int64_t index_[kMaxDims];
+  char* base_[kMaxOperands];
+  const int64_t* stride_[kMaxOperands];
   int64_t offset_[kMaxOperands];
+  uint64_t numbers_[kMaxConstants];
   char* address_[kMaxValues];
   alignas(64) char scratch_[kScratchBytes];
+};
+
+// An instruction ready to run, in memory of the caller's.
+struct Job {
+  Space space;
+  Plan plan;
+  Sizes sizes;
+
+  struct Memory {
+    Space::Memory space;
+    Plan::Memory plan;
+  };
+  Job(const Call& call, Space::Kind kind, Memory& memory)
+      : space(call, kind, memory.space), plan(call, space, kind, table(), memory.plan), sizes(space, plan) {}
+
+  void run(const Call& call) const {
+    const auto body = [&](int64_t chunk) {
+      Runner runner(call, space, plan, sizes);
+      runner.run(chunk);
+    };
+    if (sizes.chunks == 1) body(0);
+    else parallel(sizes.chunks, body);
+  }
+};
+
+// One that is kept, in no more memory than it needs. `which` is the operand that a plane is given.
+class KeptJob : public ElementwisePlane {
+ public:
+  KeptJob(const Job& job, int which) : job_(job), which_(which) {
+    Space& space = job_.space;
+    Plan& plan = job_.plan;
+    memory_.reset(new char[sizeof *space.stride * size_t(space.operands) + sizeof(Op) * size_t(plan.nOps) +
+                           sizeof(Constant) * size_t(plan.nConstants) + sizeof(Value) * size_t(plan.nValues) +
+                           sizeof(int16_t) * size_t(plan.nArgs)]);
+    char* to = memory_.get();  // what needs the widest alignment comes first
+    move(space.stride, space.operands, to);
+    move(plan.ops, plan.nOps, to);
+    move(plan.constants, plan.nConstants, to);
+    move(plan.values, plan.nValues, to);
+    move(plan.args, plan.nArgs, to);
+  }
+  void run(const Call& call) const { job_.run(call); }
+  void run(const Call& call, const Rectangle& where, const Block& block) const override {
+    Runner runner(call, job_.space, job_.plan, job_.sizes);
+    runner.run(which_, where, block);
+  }
+
+ private:
+  template <typename T>
+  static void move(T*& items, int n, char*& to) {
+    const size_t bytes = sizeof(T) * size_t(n);
+    items = reinterpret_cast<T*>(std::memcpy(to, items, bytes));
+    to += bytes;
+  }
+
+  Job job_;
+  int which_;
+  std::unique_ptr<char[]> memory_;
 };
 
 }  // namespace
@@ -326,17 +432,24 @@ static bool runPlain(const Call& call) {
 }
 
 void run_elementwise(const Call& call) {
-  if (runPlain(call)) return;
-  const Space space(call);
-  if (space.count == 0) return;
-  const Plan plan(call, space, table());
-  const Sizes sizes(space, plan);
-  const auto body = [&](int64_t chunk) {
-    Runner runner(call, space, plan, sizes);
-    runner.run(chunk);
-  };
-  if (sizes.chunks == 1) body(0);
-  else parallel(sizes.chunks, body);
+  if (call.keep != nullptr && *call.keep) return static_cast<const KeptJob&>(**call.keep).run(call);
+  if ((call.keep == nullptr && runPlain(call)) || call.out[0].numel() == 0) return;
+  Job::Memory memory;
+  const Job job(call, Space::whole, memory);
+  if (call.keep != nullptr) *call.keep = std::make_unique<KeptJob>(job, -1);
+  job.run(call);
+}
+
+std::unique_ptr<ElementwisePlane> ElementwisePlane::prepare(const Call& call, int input, bool transposed) {
+  View in[kMaxIns];
+  std::copy(call.in, call.in + call.nIn, in);
+  // Any stride but 0 and 1 stands for one that is known later.
+  in[input].strides[0] = transposed ? 1 : 2;
+  in[input].strides[1] = transposed ? 2 : 1;
+  Call planned = call;
+  planned.in = in;
+  Job::Memory memory;
+  return std::make_unique<KeptJob>(Job(planned, Space::plane, memory), call.nOut + input);
 }
 
 }  // namespace nabla

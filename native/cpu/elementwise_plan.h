@@ -1,5 +1,6 @@
 // What one element-wise instruction becomes before it runs: the space that its operands share, with as few dimensions
-// as possible, and a list of operations on blocks. Nothing here is allocated on the heap; a plan lives on the stack.
+// as possible, and a list of operations on blocks. Made on the stack; what a program keeps is copied to the heap,
+// no larger than it needs to be (ElementwiseJob).
 #pragma once
 #include <cstdint>
 
@@ -14,7 +15,8 @@ constexpr int kMaxRegisters = kMaxIns + kMaxSteps, kMaxOperands = kMaxOuts + kMa
 // copy and a store an output.
 constexpr int kMaxOps = kMaxSteps + 3 * kMaxSteps + kMaxIns + 2 * kMaxIns + 5 * kMaxOuts;
 constexpr int kMaxConstants = kMaxIns * (kCTypes + 1);
-constexpr int kMaxValues = kMaxOps + kMaxIns + kMaxConstants;
+constexpr int kMaxValues = kMaxOps + kMaxIns + 2 * kMaxConstants;
+constexpr int kMaxArgs = 4 * kMaxOps;  // a recipe has no more than the steps that it stands for
 
 inline CType ctypeOf(DType t) {  // of float16 and bfloat16: what they are computed in
   constexpr CType types[kDTypes] = {kF32, kF64, kF32, kF32, kI32, kI64, kU8, kBool};
@@ -45,48 +47,72 @@ enum class Walk : uint8_t { rows, flat, tiles };
 struct Space {
   int ndim = 0;
   Walk walk = Walk::rows;
+  bool swapped = false;  // a plane whose columns are the call's rows
   int64_t count = 1;
   int64_t shape[kMaxDims];
-  int64_t stride[kMaxOperands][kMaxDims];  // outputs, then inputs
+  int64_t (*stride)[kMaxDims];  // of outputs, then inputs
   int nOut, operands;
 
-  explicit Space(const Call& call);  // ndim is at least 1
+  struct Memory {
+    int64_t stride[kMaxOperands][kMaxDims];
+  };
+  enum Kind { whole, plane };
+  // `plane`: the call has two dimensions, which stay as they are, or change places where the first output's rows are
+  // what lies together.
+  Space(const Call& call, Kind kind, Memory& memory);  // ndim is at least 1
+
   bool direct(int operand) const;    // its elements of a block lie next to each other
   bool constant(int operand) const;  // all its elements are one
 
  private:
+  void merge(const Call& call);
+  void keepPlane(const Call& call);
   void chooseWalk();
 };
 
+// Where a value lies: in an operand's memory, in a block buffer, or (−1, −1) as a constant, once.
 struct Value {
-  int16_t operand;  // where it lies: in an operand's memory, or (−1)
-  int16_t buffer;   // in a block buffer
+  int16_t operand, buffer;
   int16_t lastUse;
   int8_t size;  // bytes an element
 };
 
 struct Op {
-  enum Kind : uint8_t { call, load, store, stream } kind;
+  enum Kind : uint8_t { call, recipe, load, store, stream } kind;
+  int8_t reads, writes;
   int16_t operand;  // of load, store, stream
-  int16_t to, from[3];  // values
-  BlockFn fn;
+  int16_t args;     // index of its values in Plan::args: those it reads, then those it writes
+  union {
+    BlockFn fn;
+    RecipeFn whole;
+  };
 };
 
+// A value that is the same everywhere. Its bits are read when the plan runs: they may be a parameter.
 struct Constant {
-  int16_t value;
-  uint64_t bits;
+  int16_t input;           // the operand among the inputs
+  int16_t value, filled;   // where it lies once, and (unless −1) a block full of it
+  BlockFn widen, convert;  // applied in turn; null: nothing to do
 };
 
 struct Plan {
   const ElementwiseTable& table;
-  int nValues = 0, nOps = 0, nConstants = 0, nBuffers = 0;
+  int nValues = 0, nOps = 0, nConstants = 0, nBuffers = 0, nArgs = 0;
   int width = 1;      // bytes of the widest element in a buffer
   int64_t cost = 0;   // of an element, roughly, in additions
-  Value values[kMaxValues];
-  Op ops[kMaxOps];
-  Constant constants[kMaxConstants];
+  bool streams = false;
+  Value* values;
+  Op* ops;
+  Constant* constants;
+  int16_t* args;
 
-  Plan(const Call& call, const Space& space, const ElementwiseTable& table);
+  struct Memory {
+    Value values[kMaxValues];
+    Op ops[kMaxOps];
+    Constant constants[kMaxConstants];
+    int16_t args[kMaxArgs];
+  };
+  Plan(const Call& call, const Space& space, Space::Kind kind, const ElementwiseTable& table, Memory& memory);
 };
 
 }  // namespace nabla

@@ -2,6 +2,7 @@
 // Error("PROGRAM") unless the call obeys docs/kernels.md, and `run`, which may then trust the call.
 #pragma once
 #include <cstdint>
+#include <memory>
 
 #include "../core/dtype.h"
 #include "../core/errors.h"
@@ -35,6 +36,11 @@ struct View {
   T* as() const { return reinterpret_cast<T*>(data); }
 };
 
+// What a kernel works out about one node of a program and keeps for its next run.
+struct Prepared {
+  virtual ~Prepared() = default;
+};
+
 struct Call {
   const char* op;  // for messages
   const int32_t* attr;
@@ -43,6 +49,9 @@ struct Call {
   int32_t nOut;
   View* in;
   int32_t nIn;
+  // Where `run` may keep something; null for an eager call. From run to run of a node only addresses and the values of
+  // 0-dimensional inputs change, and two operands at one address stay so.
+  std::unique_ptr<Prepared>* keep = nullptr;
 };
 
 // A call is checked with views whose `data` may be null (a program is verified when it is loaded, before its buffers

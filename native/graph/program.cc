@@ -84,7 +84,9 @@ void Program::readNodes(int64_t at) {
   }
   if (at != length) fail("PROGRAM", "%lld words are left over", static_cast<long long>(length - at));
   // Everything is in its final place: now the addresses.
+  kept_.resize(nodes_.size());
   for (Node& node : nodes_) {
+    node.call.keep = &kept_[size_t(&node - nodes_.data())];
     node.call.out = views_.data() + node.operands;
     node.call.in = node.call.out + node.call.nOut;
   }

@@ -58,6 +58,7 @@ class Program {
   std::vector<Bound> bound_;
   std::vector<int32_t> boundOf_;
   std::vector<Node> nodes_;
+  std::vector<std::unique_ptr<Prepared>> kept_;  // by kernels, for each node
   std::vector<View> views_;
   std::vector<Operand> operands_;
   std::vector<uint64_t> inlined_;

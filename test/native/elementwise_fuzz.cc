@@ -1,7 +1,9 @@
 // Random element-wise programs over random layouts against a plain interpreter that takes one element at a time:
-// results must agree bit for bit, whatever the strides, the block or the thread. Links native/core,
+// results must agree bit for bit, whatever the strides, the block or the thread, run once or kept by a program; and
+// planes given in rectangles against the whole. Some programs contain recipes. Links native/core,
 // native/cpu/elementwise*.cc and the per-ISA tables; NABLA_ISA chooses the instruction set.
 //   ./elementwise_fuzz [programs] [seed]
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -11,6 +13,7 @@
 #include "../../native/core/cpu.h"
 #include "../../native/core/denormals.h"
 #include "../../native/core/threads.h"
+#include "../../native/cpu/elementwise.h"
 #include "../../native/cpu/elementwise_plan.h"
 
 using namespace nabla;
@@ -31,6 +34,8 @@ extern const ElementwiseTable elementwiseTable;
 
 namespace {
 
+#include "../../native/cpu/simd/elementwise_recipes.h"
+
 const ElementwiseTable& tableInUse() {
 #if defined(__x86_64__)
   if (isa() == Isa::avx512) return avx512::elementwiseTable;
@@ -50,7 +55,11 @@ int upTo(int n) { return int(bits32() % uint32_t(n)); }  // in [0, n)
 struct Memory {
   std::vector<char> bytes;
   std::vector<char> before;
+  std::vector<char> moved;
 };
+char* movedTo(Memory& m, char* p) {
+  return p >= m.bytes.data() && p < m.bytes.data() + m.bytes.size() ? m.moved.data() + (p - m.bytes.data()) : p;
+}
 
 float someFloat() {
   const float special[] = {0.0f, -0.0f, 1.0f, -1.0f, INFINITY, -INFINITY, NAN, 1e-40f, -3e38f, 0.5f, 2.5f, 1e10f};
@@ -150,6 +159,31 @@ bool sameCell(const char* a, const char* b, DType t) {
   return p != p && q != q;
 }
 
+// Appends the steps of a recipe; its inputs are registers that exist, numbers are inputs (nIn of them) of no dimensions
+// if there are such.
+void appendRecipe(std::vector<int32_t>& attr, std::vector<DType>& type, const std::vector<View>& in, int nIn) {
+  const Recipe& recipe = kRecipeRows[upTo(kRecipes)];
+  if (attr[0] + recipe.nSteps > kMaxSteps) return;
+  const int first = nIn + attr[0];
+  int bound[kMaxRecipeIns];
+  for (int i = 0; i < recipe.nIn; i++) {
+    bound[i] = upTo(first);
+    for (int tries = 0; recipe.number[i] && tries < 20 && (bound[i] >= nIn || in[size_t(bound[i])].ndim != 0); tries++)
+      bound[i] = upTo(nIn);
+  }
+  for (int k = 0; k < recipe.nSteps; k++) {
+    const Recipe::Step& step = recipe.steps[k];
+    attr.push_back(step.fn);
+    attr.push_back(int(DType::f32));
+    for (int s = 0; s < 3; s++) {
+      const int from = step.from[s];
+      attr.push_back(s >= arityOf(step.fn) ? -1 : from < recipe.nIn ? bound[from] : first + from - recipe.nIn);
+    }
+    type.push_back(isPredicate(step.fn) ? DType::boolean : DType::f32);
+  }
+  attr[0] += recipe.nSteps;
+}
+
 bool one(int number) {
   const ElementwiseTable& table = tableInUse();
   int32_t shape[kMaxDims];
@@ -162,8 +196,9 @@ bool one(int number) {
     if (upTo(200) == 0) shape[d] = 0;
   }
   if (ndim == 1 && upTo(3) == 0) shape[0] = upTo(3) == 0 ? 100000 + upTo(100) : upTo(2000);
-  const int nIn = upTo(upTo(10) == 0 ? kMaxIns + 1 : 4), nOut = 1 + upTo(upTo(10) == 0 ? kMaxOuts : 3);
-  const int nSteps = upTo(upTo(10) == 0 ? kMaxSteps + 1 : 6);
+  const bool cooked = upTo(3) == 0;
+  const int nIn = upTo(upTo(10) == 0 ? kMaxIns + 1 : cooked ? 10 : 4), nOut = 1 + upTo(upTo(10) == 0 ? kMaxOuts : 3);
+  int nSteps = upTo(upTo(10) == 0 ? kMaxSteps + 1 : 6);
   if (nIn == 0) return true;
   std::vector<Memory> memory(size_t(nIn + nOut));
   std::vector<View> in(size_t(nIn) + 1), out(static_cast<size_t>(nOut));
@@ -185,6 +220,8 @@ bool one(int number) {
     for (int s = 0; s < 3; s++) attr.push_back(s < arityOf(fn) ? upTo(nIn + k) : -1);
     type.push_back(isPredicate(fn) ? DType::boolean : t);
   }
+  if (cooked) appendRecipe(attr, type, in, nIn);
+  nSteps = attr[0];
   for (int j = 0; j < nOut; j++) {
     const int r = upTo(3) ? nIn + nSteps - 1 : upTo(nIn + nSteps);
     attr.push_back(r);
@@ -203,6 +240,26 @@ bool one(int number) {
   for (Memory& m : memory) m.before = m.bytes;
   Call call = {"elementwise", attr.data(), int32_t(attr.size()), out.data(), nOut, in.data(), nIn};
   check_elementwise(call);
+  // What a program keeps is used with other addresses and numbers than those that it was made with.
+  std::unique_ptr<Prepared> kept;
+  if (upTo(2) == 0) {
+    call.keep = &kept;
+    run_elementwise(call);
+    for (Memory& m : memory) {
+      for (size_t k = 0; k < m.bytes.size(); k++) m.bytes[k] = m.before[k];
+      m.moved = m.bytes;
+      for (View* v = out.data(); v < out.data() + nOut; v++) v->data = movedTo(m, v->data);
+      for (int i = 0; i < nIn; i++) in[i].data = movedTo(m, in[i].data);
+      m.bytes.swap(m.moved);
+    }
+    for (int i = 0; i < nIn; i++)
+      if (in[i].ndim == 0) {
+        someElement(in[i].dtype, in[i].data);
+        for (Memory& m : memory)
+          if (in[i].data >= m.bytes.data() && in[i].data < m.bytes.data() + m.bytes.size())
+            std::memcpy(m.before.data() + (in[i].data - m.bytes.data()), in[i].data, sizeOf(in[i].dtype));
+      }
+  }
   run_elementwise(call);
 
   // The interpreter writes into the copies.
@@ -264,6 +321,70 @@ bool one(int number) {
   return true;
 }
 
+// A plane in rectangles, one input given block by block, against the instruction run whole.
+bool plane(int number) {
+  const int sides[] = {1, 2, 5, 8, 17, 33, 64, 100, 257};
+  const int32_t shape[2] = {sides[upTo(9)], sides[upTo(9)]};
+  const int nIn = 1 + upTo(8), nOut = 1 + upTo(3), input = upTo(nIn);
+  std::vector<Memory> memory(size_t(nIn + 2 * nOut));
+  std::vector<View> in(static_cast<size_t>(nIn)), out(static_cast<size_t>(nOut));
+  std::vector<DType> type;
+  for (int i = 0; i < nIn; i++) {
+    in[i] = someView(upTo(3) || i == input ? DType::f32 : kAll[upTo(8)], 2, shape, i == input, memory[i]);
+    type.push_back(in[i].dtype);
+  }
+  std::vector<int32_t> attr = {0};
+  for (int k = 1 + upTo(2); k > 0; k--) appendRecipe(attr, type, in, nIn);
+  for (int j = 0; j < nOut; j++) {
+    attr.push_back(nIn + attr[0] - 1 - upTo(attr[0]));
+    const DType own = type[size_t(attr.back())];
+    out[j] = someView(upTo(3) ? own : kAll[upTo(8)], 2, shape, true, memory[size_t(nIn + j)]);
+    memory[size_t(nIn + nOut + j)].bytes = memory[size_t(nIn + j)].bytes;
+  }
+  Call call = {"elementwise", attr.data(), int32_t(attr.size()), out.data(), nOut, in.data(), nIn};
+  check_elementwise(call);
+  run_elementwise(call);
+  std::vector<View> again = out;
+  for (int j = 0; j < nOut; j++)
+    again[j].data = memory[size_t(nIn + nOut + j)].bytes.data() + (out[j].data - memory[size_t(nIn + j)].bytes.data());
+  const View product = in[input];
+  in[input].data = nullptr;
+  call.out = again.data();
+  // Blocks lie where the product does, or in memory of their own of either order.
+  const bool transposed = upTo(2) != 0;
+  const int64_t ld = shape[transposed ? 0 : 1] + upTo(3);
+  const bool inPlace = upTo(3) == 0 && again[0].dtype == DType::f32;
+  if (inPlace) in[input].data = again[0].data;
+  const auto prepared = ElementwisePlane::prepare(call, input, transposed);
+  const int64_t height = 1 + upTo(shape[0]), width = 1 + upTo(shape[1]);
+  std::vector<float> own(size_t(ld * shape[transposed ? 1 : 0]));
+  for (int64_t row = 0; row < shape[0]; row += height)
+    for (int64_t col = 0; col < shape[1]; col += width) {
+      const ElementwisePlane::Rectangle where = {row, std::min(height, shape[0] - row), col,
+                                                 std::min(width, shape[1] - col)};
+      ElementwisePlane::Block block = {own.data(), transposed ? 1 : ld, transposed ? ld : 1};
+      if (inPlace) {
+        const View& o = again[0];
+        block = {o.as<float>() + row * o.strides[0] + col * o.strides[1], o.strides[0], o.strides[1]};
+      }
+      for (int64_t r = 0; r < where.rows; r++)
+        for (int64_t c = 0; c < where.cols; c++)
+          block.data[r * block.rowStride + c * block.colStride] =
+              product.as<float>()[(row + r) * product.strides[0] + (col + c) * product.strides[1]];
+      prepared->run(call, where, block);
+    }
+  for (int j = 0; j < nOut; j++)
+    for (int64_t e = 0; e < int64_t(shape[0]) * shape[1]; e++) {
+      const int64_t index[2] = {e / shape[1], e % shape[1]}, o = offsetOf(out[j], 2, index);
+      if (!sameCell(out[j].data + o, again[j].data + o, out[j].dtype)) {
+        std::printf("plane %d of %d x %d: output %d differs at (%lld, %lld)\n", number, shape[0], shape[1], j,
+                    (long long)index[0], (long long)index[1]);
+        return false;
+      }
+    }
+  return true;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -273,7 +394,7 @@ int main(int argc, char** argv) {
   int failed = 0;
   for (int k = 0; k < programs && failed < 5; k++) {
     state = (seed * 1000003 + uint64_t(k)) * 0x9E3779B97F4A7C15u;
-    failed += !one(k);
+    failed += k % 4 == 3 ? !plane(k) : !one(k);
   }
   std::printf("%s, %d threads: %d programs, %d failed\n", nameOf(isa()), getThreads(), programs, failed);
   return failed != 0;

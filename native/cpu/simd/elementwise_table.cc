@@ -23,12 +23,19 @@
 #define INDEPENDENT
 #endif
 
+// Paths of their own for values at a limit, where a function is one constant, would let a denormal factor through
+// (times the constant 1) that arithmetic flushes to zero; and loops are not the better for them.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("no-thread-jumps")
+#endif
+
 namespace nabla {
 namespace NABLA_ISA {
 namespace {
 
 #include "elementwise_math.h"
 #include "elementwise_functions.h"
+#include "elementwise_recipes.h"
 
 template <typename F, typename T, typename R>
 void unary(const void* a, const void*, const void*, void* out, int64_t n) {
@@ -189,6 +196,77 @@ void fence() {
 #endif
 }
 
+template <int fn>
+struct FunctionOf;
+#define ELEMENTWISE(name, arity, result, types, cost) \
+  template <>                                         \
+  struct FunctionOf<kFn_##name> : name##_ {           \
+    static constexpr int inputs = arity;              \
+    static constexpr bool test = result == predicate; \
+  };
+#include "../../graph/elementwise.def"
+#undef ELEMENTWISE
+
+// A recipe's loop. Arrays with constant indices become registers.
+template <int id>
+struct Kitchen {
+  static constexpr Recipe r = kRecipeRows[id];
+  static constexpr int kRegisters = r.nIn + r.nSteps;
+
+  template <int i>
+  NABLA_INLINE void load(const float* const* x, const float* numbers, int64_t at, float* value) {
+    if constexpr (i < r.nIn) {
+      value[i] = r.number[i] ? numbers[i] : x[i][at];
+      load<i + 1>(x, numbers, at, value);
+    }
+  }
+  template <int k>
+  NABLA_INLINE void compute(float* value, uint8_t* truth) {
+    if constexpr (k < r.nSteps) {
+      constexpr Recipe::Step s = r.steps[k];
+      constexpr int to = r.nIn + k;
+      using F = FunctionOf<s.fn>;
+      if constexpr (s.fn == kFn_where)
+        value[to] = F::f(truth[s.from[0]], value[s.from[1]], value[s.from[2]]);
+      else if constexpr (F::test)
+        truth[to] = F::f(value[s.from[0]], value[s.from[1]]);
+      else if constexpr (F::inputs == 1)
+        value[to] = F::f(value[s.from[0]]);
+      else if constexpr (F::inputs == 2)
+        value[to] = F::f(value[s.from[0]], value[s.from[1]]);
+      else
+        value[to] = F::f(value[s.from[0]], value[s.from[1]], value[s.from[2]]);
+      compute<k + 1>(value, truth);
+    }
+  }
+  template <int j>
+  NABLA_INLINE void store(float* const* y, int64_t at, const float* value) {
+    if constexpr (j < r.nOut) {
+      y[j][at] = value[r.out[j]];
+      store<j + 1>(y, at, value);
+    }
+  }
+
+  static void run(const void* const* in, void* const* out, int64_t n) {
+    const float* x[r.nIn];
+    float numbers[r.nIn] = {};
+    float* y[r.nOut];
+    for (int i = 0; i < r.nIn; i++) {
+      x[i] = static_cast<const float*>(in[i]);
+      if (r.number[i]) numbers[i] = *x[i];
+    }
+    for (int j = 0; j < r.nOut; j++) y[j] = static_cast<float*>(out[j]);
+    INDEPENDENT
+    for (int64_t at = 0; at < n; at++) {
+      float value[kRegisters];
+      uint8_t truth[kRegisters];
+      load<0>(x, numbers, at, value);
+      compute<0>(value, truth);
+      store<0>(y, at, value);
+    }
+  }
+};
+
 constexpr ElementwiseTable make() {
   ElementwiseTable t = {};
 #define ELEMENTWISE(name, arity, result, types, cost) row<name##_, arity, result, ctypes::types>(t.fn[kFn_##name]);
@@ -204,6 +282,9 @@ constexpr ElementwiseTable make() {
   t.bfloatToFloat = map<WidenBfloat, uint16_t, float>;
   t.floatToHalf = map<NarrowHalf, float, uint16_t>;
   t.floatToBfloat = map<NarrowBfloat, float, uint16_t>;
+#define RECIPE(name, steps, results) t.recipe[kRecipe_##name] = Kitchen<kRecipe_##name>::run;
+#include "elementwise_recipes.def"
+#undef RECIPE
   t.stream = stream;
   t.fence = fence;
   return t;

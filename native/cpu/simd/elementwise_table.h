@@ -9,6 +9,10 @@ namespace nabla {
 // size, and overlaps none otherwise. Unused inputs are ignored.
 using BlockFn = void (*)(const void* a, const void* b, const void* c, void* out, int64_t n);
 
+// A recipe of elementwise_recipes.def on n elements. in[i] is a block, or where one number lies; results are written as
+// those of a BlockFn are, each to a block of its own.
+using RecipeFn = void (*)(const void* const* in, void* const* out, int64_t n);
+
 enum ElementwiseFn {
 #define ELEMENTWISE(name, arity, result, ctypes, cost) kFn_##name,
 #include "../../graph/elementwise.def"
@@ -24,10 +28,17 @@ constexpr int floats = 1 << kF32 | 1 << kF64, ints = 1 << kI32 | 1 << kI64 | 1 <
               bits = ints | 1 << kBool, all = numbers | 1 << kBool;
 }
 
+constexpr int kRecipes = 0
+#define RECIPE(name, steps, results) +1
+#include "elementwise_recipes.def"
+#undef RECIPE
+    ;
+
 struct ElementwiseTable {
   BlockFn fn[kElementwiseFns][kCTypes];  // null where the function does not exist
   BlockFn convert[kCTypes][kCTypes];     // [from][to]
   BlockFn halfToFloat, bfloatToFloat, floatToHalf, floatToBfloat;
+  RecipeFn recipe[kRecipes];
   BlockFn stream;   // copies n bytes past the caches: for results too large to stay there
   void (*fence)();  // after the last `stream`, before other threads are told that it is done
 };
