@@ -25,7 +25,6 @@ constexpr int64_t kGroupBytes = 128 << 10;  // of a while the panels pass by: a 
 constexpr int64_t kPanelsBytes = 2 << 20;   // of packed b that is kept for the next group
 constexpr int64_t kNearBytes = 16 << 10;    // a part of the L1 cache
 constexpr int64_t kBufferBytes = 128 << 10; // of c while it is formed in a buffer: a part of the L2 cache
-constexpr int64_t kBufferRows = 256;        // … or all rows of a task, when it takes many slices of K
 constexpr int64_t kBlockBytes = 32 << 10;   // of c handed to an epilogue at a time
 constexpr int64_t kStreamWidth = 1024;      // columns of the result while the rows of b pass by
 constexpr int64_t kStreamRows = 4;          // rows of a for which that beats tiles …
@@ -418,13 +417,8 @@ class Multiply {
         if (best == 0 || cost < best) best = cost, rowParts = rows, colParts = cols;
       }
     }
-    // A buffer is for the rows of a group, the slices of which follow one another with all packed panels kept; where those
-    // would be too large it is for all rows of a task.
     const int64_t panelWidth = widest * simd.lanes;
-    const bool sliced = viaBuffer && slices > 1;
-    depthFirst = sliced && panelSize * kSize * slices <= kPanelsBytes;
-    if (sliced && !depthFirst) rowParts = std::min(blocks, std::max(rowParts, ceilDiv(p.M, kBufferRows)));
-    const int64_t taskBlocks = ceilDiv(blocks, rowParts), taskRows = std::min(p.M, taskBlocks * tileRows);
+    const int64_t taskBlocks = ceilDiv(blocks, rowParts);
     group = std::max<int64_t>(1, kGroupBytes / (slice * kSize * tileRows));
     if (viaBuffer) {
       const int64_t rows = std::min<int64_t>(p.M, 48);
@@ -434,6 +428,8 @@ class Multiply {
     }
     if (taskBlocks <= group + group / 2) group = taskBlocks;
     const bool single = group == taskBlocks;
+    // The buffer is for the rows of a group: all slices of one follow one another, and all packed panels are kept.
+    depthFirst = viaBuffer && slices > 1;
     const int64_t kept = depthFirst ? slices : 1;
     const int64_t keep = std::max<int64_t>(1, kPanelsBytes / (panelSize * kSize * kept));
     if (!single) colParts = std::max(colParts, ceilDiv(panels, keep));
@@ -442,9 +438,7 @@ class Multiply {
     bBytes = rounded(panelSize * kSize * (single ? 1 : taskPanels * kept));
     aBytes = aInPlace ? 0 : rounded(group * tileRows * (slice + 16) * kSize);
     stageBytes = !kWiden ? 0 : std::max(aBytes, rounded(panelWidth * (slice + 16) * kSize));
-    const int64_t bufferRows = sliced && !depthFirst ? taskRows : std::min(p.M, group * tileRows);
-    bufferBytes = viaBuffer ? bufferRows * taskPanels * panelWidth * kSize : 0;
-    bufferBytes = rounded(bufferBytes);
+    bufferBytes = viaBuffer ? rounded(std::min(p.M, group * tileRows) * taskPanels * panelWidth * kSize) : 0;
     const int64_t spare = !p.epilogue ? 0 : std::max(kBlockBytes, taskPanels * panelWidth * kSize);
     workBytes = bBytes + aBytes + stageBytes + bufferBytes + spare;
   }
@@ -522,7 +516,6 @@ class Multiply {
     const int64_t groups = ceilDiv(block1 - block0, group);
     const Shares groupsOf(block1 - block0, groups);
     const int64_t pitch = (panel1 - panel0) * vectorsOf.end(0) * simd.lanes;  // of the buffer
-    const bool wholeTask = viaBuffer && slices > 1 && !depthFirst;         // … which is for all rows
 
     Tile<T> t;
     for (int64_t step = 0; step < slices * groups; step++) {
@@ -532,7 +525,6 @@ class Multiply {
       t.accumulate = s > 0 || (p.accumulate && !viaBuffer);
       const int64_t g0 = block0 + groupsOf.begin(g), g1 = block0 + groupsOf.end(g);
       const int64_t top = firstRow(g0);
-      T* const formed = buffer + (wholeTask ? top - rows0 : 0) * pitch;  // this group's rows of the buffer
       const Rows rows = packA(a(batch) + top * p.a.row + k0 * p.a.col, g0, g1, t.k, packedA, stage);
       for (int64_t panel = panel0; panel < panel1; panel++) {
         const int64_t col = firstColumn(panel), n = firstColumn(panel + 1) - col;
@@ -561,7 +553,7 @@ class Multiply {
           t.aRow = (rows.k ? 1 : rows.row) * kSize;
           t.aCol = (rows.k ? height : rows.col) * kSize;
           if (viaBuffer) {
-            t.c = formed + (row - top) * pitch + (col - cols0);
+            t.c = buffer + (row - top) * pitch + (col - cols0);
             t.cRow = pitch;
           } else if constexpr (!kWiden) {
             t.c = c(batch) + row * p.c.row + col;
@@ -576,7 +568,7 @@ class Multiply {
         }
       }
       if (viaBuffer && s == slices - 1)
-        store(batch, top, firstRow(g1) - top, cols0, cols1 - cols0, formed, pitch, spare);
+        store(batch, top, firstRow(g1) - top, cols0, cols1 - cols0, buffer, pitch, spare);
     }
   }
 };
