@@ -1,13 +1,12 @@
 // Facts about this machine, the binary that was loaded or refused, and whether each device computes: `nabla doctor`.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import os from "node:os";
+import { cpus, freemem, release, totalmem, type } from "node:os";
 import { join } from "node:path";
-import v8 from "node:v8";
 import { type Attempt, abi, loadAddon } from "./device/addon.js";
 import { defaultDeviceName, devices, getDevice } from "./device/registry.js";
 import { memoryLimit } from "./graph/stream.js";
 import { matmul } from "./ops/matmul.js";
-import { packageRoot, version } from "./package.js";
+import { builtin, packageRoot, version } from "./package.js";
 import { tensor } from "./tensor/create.js";
 
 export interface DeviceExamination {
@@ -62,18 +61,18 @@ export function examine(): Examination {
     system: {
       platform: process.platform,
       arch: process.arch,
-      os: `${os.type()} ${os.release()}`,
+      os: `${type()} ${release()}`,
       libc: libc(),
     },
-    cpu: { model: os.cpus()[0]?.model.trim() || "unknown", cores: os.cpus().length, features: cpuFeatures() },
+    cpu: { model: cpus()[0]?.model.trim() || "unknown", cores: cpus().length, features: cpuFeatures() },
     isa: { name: String(fastest.facts.isa), why: whyIsa(fastest) },
     threads: { count: Number(fastest.facts.threads), why: whyThreads(fastest) },
     memory: {
-      machine: os.totalmem(),
-      free: os.freemem(),
-      container: container && container < os.totalmem() ? container : undefined,
+      machine: totalmem(),
+      free: freemem(),
+      container: container && container < totalmem() ? container : undefined,
       tensors: memoryLimit(),
-      heap: v8.getHeapStatistics().heap_size_limit,
+      heap: builtin<typeof import("node:v8")>("node:v8").getHeapStatistics().heap_size_limit,
     },
     addon,
     devices: tested,

@@ -1,5 +1,6 @@
 // Where this package lives on disk, and its version.
 import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { dirname, join, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
@@ -54,3 +55,6 @@ export function version(): string {
   packageRoot();
   return found?.manifest.version ?? "unknown (bundled)";
 }
+
+/** A module of Node's that few programs need: to load it with all others would slow every start by a millisecond or two. */
+export const builtin = <T>(name: string): T => createRequire(process.execPath)(name) as T;

@@ -24,6 +24,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
       {"flush", bindFlush},
       {"submit", bindSubmit},
       {"read", bindRead},
+      {"fetch", bindFetch},
       {"readAsync", bindReadAsync},
       {"sync", bindSync},
       {"syncAsync", bindSyncAsync},

@@ -1,6 +1,6 @@
 // Builds dist/: one CommonJS bundle, an ESM face that re-exports it by name (so that both kinds of user share one
 // instance), the command, and the types. With --if-stale only when the sources have changed.
-import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { build } from "esbuild";
@@ -22,13 +22,34 @@ const common = {
   packages: "external",
   sourcemap: true,
   sourcesContent: false,
-  keepNames: true,
   logLevel: "warning",
   // What `import.meta.url` is in CommonJS; another bundler may have taken `__filename` away.
   define: { "import.meta.url": "__moduleUrl" },
 };
 const moduleUrl =
   'const __moduleUrl = typeof __filename === "string" ? require("node:url").pathToFileURL(__filename).href : "";';
+
+/**
+ * Completes the bundle. esbuild renames what would collide in one file (`arange2`, `_Tensor`); its own remedy, keepNames,
+ * runs a call whenever a closure is made, so the names that users see are set right once, here. Without the characters
+ * of a few comments the text is ASCII: otherwise V8 would read all of it as two bytes a character.
+ */
+function finish(bundle) {
+  const exported = createRequire(import.meta.url)(bundle);
+  const restored = (path, object) =>
+    Object.keys(object)
+      .filter((key) => typeof object[key] === "function" && RegExp(`^(_${key}\\d*|${key}\\d+)$`).test(object[key].name))
+      .map((key) => `\nObject.defineProperty(module.exports${path}.${key}, "name", { value: "${key}" });`);
+  const names = [
+    ...restored("", exported),
+    ...Object.keys(exported).flatMap((key) =>
+      typeof exported[key] === "object" ? restored(`.${key}`, exported[key]) : [],
+    ),
+  ].join("");
+  const text = readFileSync(bundle, "utf8").replace(/[^\0-\x7f]/g, "-");
+  writeFileSync(bundle, text.replace(/\n\/\/# sourceMappingURL/, `${names}$&`));
+  return exported;
+}
 
 /** The command uses the library as any user does, through its public face: one instance, one copy. */
 const throughIndex = {
@@ -57,7 +78,7 @@ async function main() {
   ]);
   const write = (name, text) => writeFileSync(join(fresh, name), text);
   write("package.json", '{ "type": "commonjs" }\n');
-  const names = Object.keys(createRequire(import.meta.url)(join(fresh, "index.js"))).sort();
+  const names = Object.keys(finish(join(fresh, "index.js"))).sort();
   // An exported name may be a reserved word (`var`), a local one may not.
   const list = (line) => names.map((name, i) => `  ${line(name, `_${i}`)},\n`).join("");
   write(

@@ -1,8 +1,7 @@
 // Finds and loads the native addon, through `bindings`, and keeps the reason for every candidate that was refused.
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
-import { getEnvironmentData, setEnvironmentData } from "node:worker_threads";
-import { packageRoot } from "../package.js";
+import { builtin, packageRoot } from "../package.js";
 import { checkBinary } from "./binary.js";
 
 /** What nablajs.node exports (docs/kernels.md, "The native interface"). */
@@ -12,6 +11,7 @@ export interface Addon {
   flush(words: number): void;
   submit(words: number): void;
   read(slot: number, byteOffset: number, target: ArrayBufferView): void;
+  fetch(words: number, slot: number, byteOffset: number, bytes: number): void;
   readAsync(slot: number, byteOffset: number, target: ArrayBufferView): Promise<void>;
   sync(): void;
   syncAsync(): Promise<void>;
@@ -37,7 +37,7 @@ export interface AddonInfo {
 }
 
 /** The version of the native interface that this code speaks; the addon's `info().abi` must be the same. */
-export const abi = 1;
+export const abi = 2;
 
 /** One place where the addon was looked for. */
 export interface Attempt {
@@ -149,6 +149,8 @@ export function warnMissing(): void {
 
 /** Warns once in a process. */
 function warn(code: string, message: string): void {
+  const { getEnvironmentData, setEnvironmentData } =
+    builtin<typeof import("node:worker_threads")>("node:worker_threads");
   const key = `nablajs.${code}`;
   if (getEnvironmentData(key)) return;
   setEnvironmentData(key, true); // workers started from here on inherit it

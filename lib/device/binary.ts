@@ -1,6 +1,6 @@
 // Checks a native binary before it is loaded: the dynamic linker maps a truncated file without complaint and the process
 // then dies of SIGBUS, so the headers are read here first and must describe a whole file for this machine.
-import { readFileSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 
 const elfMachines: Record<number, string> = {
   3: "ia32",
@@ -21,14 +21,9 @@ export function checkBinary(
   platform: string = process.platform,
   arch: string = process.arch,
 ): string | undefined {
-  let file: Buffer;
+  let file: File | undefined;
   try {
-    file = readFileSync(path);
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    return code === "ENOENT" ? "there is no such file" : code === "EISDIR" ? "it is a directory" : message;
-  }
-  try {
+    file = new File(path);
     const { format, machine, end } = describe(file);
     const want = platform === "darwin" ? "Mach-O" : platform === "win32" ? "PE" : "ELF";
     if (format !== want) return `it is a ${format} file; ${platform} loads ${want} files`;
@@ -37,9 +32,48 @@ export function checkBinary(
     return undefined;
   } catch (error) {
     // A field outside the file.
-    if (error instanceof RangeError) return `it is truncated: its headers reach beyond its ${file.length} bytes`;
-    return (error as Error).message;
+    if (error instanceof RangeError) return `it is truncated: its headers reach beyond its ${file?.length} bytes`;
+    const { code, message } = error as NodeJS.ErrnoException;
+    return code === "ENOENT" ? "there is no such file" : code === "EISDIR" ? "it is a directory" : message;
+  } finally {
+    file?.close();
   }
+}
+
+/** A file of which only the headers are read: the whole would be megabytes, at every start. */
+class File {
+  readonly length: number;
+  private readonly fd: number;
+  private readonly page = Buffer.allocUnsafe(4096);
+  private from = 0;
+  private bytes = 0;
+
+  constructor(path: string) {
+    this.fd = openSync(path, "r");
+    this.length = fstatSync(this.fd).size;
+  }
+
+  close(): void {
+    closeSync(this.fd);
+  }
+
+  /** Position in `page` of the `count` bytes at `at`; throws a RangeError where the file has none. */
+  private find(at: number, count: number): number {
+    if (!(at >= this.from && at + count <= this.from + this.bytes)) {
+      this.from = at;
+      this.bytes = readSync(this.fd, this.page, 0, this.page.length, at);
+      if (this.bytes < count) throw new RangeError(`nothing at ${at}`);
+    }
+    return at - this.from;
+  }
+
+  readUInt8 = (at: number): number => this.page[this.find(at, 1)];
+  readUInt16LE = (at: number): number => this.page.readUInt16LE(this.find(at, 2));
+  readUInt16BE = (at: number): number => this.page.readUInt16BE(this.find(at, 2));
+  readUInt32LE = (at: number): number => this.page.readUInt32LE(this.find(at, 4));
+  readUInt32BE = (at: number): number => this.page.readUInt32BE(this.find(at, 4));
+  readBigUInt64LE = (at: number): bigint => this.page.readBigUInt64LE(this.find(at, 8));
+  readBigUInt64BE = (at: number): bigint => this.page.readBigUInt64BE(this.find(at, 8));
 }
 
 interface Description {
@@ -49,7 +83,7 @@ interface Description {
   readonly end: number;
 }
 
-function describe(file: Buffer): Description {
+function describe(file: File): Description {
   if (file.length < 64) throw new Error(`it is not a native binary: ${file.length} bytes`);
   const magic = file.readUInt32BE(0);
   if (magic === 0x7f454c46) return describeElf(file);
@@ -59,14 +93,14 @@ function describe(file: Buffer): Description {
 }
 
 /** System V ABI, "Object Files". */
-function describeElf(file: Buffer): Description {
-  const little = file[5] === 1;
+function describeElf(file: File): Description {
+  const little = file.readUInt8(5) === 1;
   const u16 = (at: number) => (little ? file.readUInt16LE(at) : file.readUInt16BE(at));
   const u32 = (at: number) => (little ? file.readUInt32LE(at) : file.readUInt32BE(at));
   const u64 = (at: number) => Number(little ? file.readBigUInt64LE(at) : file.readBigUInt64BE(at));
   const code = u16(18);
   const machine = elfMachines[code] ?? `ELF machine ${code}`;
-  if (file[4] !== 2) return { format: "ELF", machine: machine === "x64" ? "x32" : machine, end: 0 };
+  if (file.readUInt8(4) !== 2) return { format: "ELF", machine: machine === "x64" ? "x32" : machine, end: 0 };
   if (u16(16) !== 3) throw new Error("it is an ELF file but not a shared library");
   const [segments, sections] = [u64(32), u64(40)];
   const [segmentSize, segmentCount, sectionSize, sectionCount] = [u16(54), u16(56), u16(58), u16(60)];
@@ -89,7 +123,7 @@ function describeElf(file: Buffer): Description {
 }
 
 /** Mach-O, 64 bit: the load commands LC_SEGMENT_64. */
-function describeMachO(file: Buffer): Description {
+function describeMachO(file: File): Description {
   const code = file.readUInt32LE(4);
   const machine = machMachines[code] ?? `Mach-O cpu ${code}`;
   const commands = file.readUInt32LE(16);
@@ -106,7 +140,7 @@ function describeMachO(file: Buffer): Description {
 }
 
 /** Microsoft PE format: the section table. */
-function describePe(file: Buffer): Description {
+function describePe(file: File): Description {
   const header = file.readUInt32LE(60);
   if (file.readUInt32LE(header) !== 0x00004550) throw new Error("it is not a native binary: an MZ header without PE");
   const code = file.readUInt16LE(header + 4);

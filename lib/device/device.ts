@@ -18,8 +18,8 @@
 // On the JS device the memory therefore hangs on the owner alone (`owner.memory`), slots are numbered afresh in every
 // batch, `bind` keeps the owner alive until the batch has run, and a dropped owner is ordinary garbage: `sweep` is
 // always empty. The native device gives an owner one slot for life at its first `bind`, watches it through a weak
-// reference (`track`), and reports it in `sweep` once it was collected; a number is given out again only after that
-// or after `release`. The core does the same on both.
+// reference (`track`; owners of small buffers in groups, together), and reports it in `sweep` once it was collected; a
+// number is given out again only after that or after `release`. The core does the same on both.
 //
 // Errors: an instruction that fails poisons its unwritten outputs and the first such error stays pending. `flush`,
 // `read` and `sync` throw it; `submit` does not.
@@ -30,6 +30,8 @@ export interface Owner {
   slot: number;
   /** The device's own record of the buffer; undefined at birth. Written by the device only. */
   memory: unknown;
+  /** Size of the buffer. */
+  readonly bytes: number;
 }
 
 export interface MemoryUse {
@@ -56,14 +58,14 @@ export interface Device {
   /** Gives the owner up; returns the slot for which the caller writes `free`. */
   release(owner: Owner): number;
   /** Slots whose owners were collected, for each of which the caller writes `free`. */
-  sweep(): Int32Array;
+  sweep(): Int32Array | readonly number[];
 
   /** Executes the first `words` words of the stream; throws decode errors and pending errors. */
   flush(words: number): void;
   /** The same without waiting; errors stay pending. */
   submit(words: number): void;
-  /** Copies bytes of a buffer out, after everything flushed or submitted. */
-  read(owner: Owner, byteOffset: number, target: ArrayBufferView): void;
+  /** Copies bytes of a buffer out, after everything flushed or submitted and the first `words` words of the stream. */
+  read(owner: Owner, byteOffset: number, target: ArrayBufferView, words: number): void;
   readAsync(owner: Owner, byteOffset: number, target: ArrayBufferView): Promise<void>;
   /** Waits for everything submitted and throws a pending error. */
   sync(): void;

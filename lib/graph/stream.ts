@@ -1,13 +1,11 @@
 // The eager command stream of a device: operations are appended as words and executed when a value is read, when the
 // stream is full, or when enough work has gathered. Also the place where buffers are counted, freed and reclaimed.
-import os from "node:os";
-import process from "node:process";
-import v8 from "node:v8";
-import vm from "node:vm";
+import { totalmem } from "node:os";
 import type { Device, MemoryUse } from "../device/device.js";
 import { MemoryError, ValueError } from "../errors.js";
+import { builtin } from "../package.js";
 import { Storage } from "../tensor/storage.js";
-import { encode, OPERAND_WORDS, type Operand, type Resolver, writeNumber } from "./encode.js";
+import { encode, OPERAND_WORDS, type Operand, type Resolver } from "./encode.js";
 
 /** Elements of work after which a batch is handed to the device's own thread instead of waiting for a read. */
 const SUBMIT_WORK = 1 << 17;
@@ -46,6 +44,17 @@ export class Stream {
     this.words[p + 1] = bytes | 0;
     this.words[p + 2] = Math.floor(bytes / 2 ** 32);
     return storage;
+  }
+
+  /** Makes the contents of a buffer undefined, as if it were a new one. */
+  renew(storage: Storage): void {
+    const { words, device } = this;
+    let p = this.begin(this.control.free, 1);
+    words[p] = device.bind(storage);
+    p = this.begin(this.control.alloc, 3);
+    words[p] = device.bind(storage);
+    words[p + 1] = storage.bytes | 0;
+    words[p + 2] = Math.floor(storage.bytes / 2 ** 32);
   }
 
   /** A new buffer with a copy of host data. */
@@ -97,19 +106,19 @@ export class Stream {
     this.uncount(arenaBytes);
   }
 
-  /** Appends the replay of a loaded program. */
-  replay(program: number, bound: readonly Storage[], parameters: readonly number[], work: number): void {
-    let p = this.begin(this.control.replay, 1 + bound.length + 2 * parameters.length);
-    this.words[p++] = program;
-    for (let i = 0; i < bound.length; i++) this.words[p++] = this.device.bind(bound[i]);
-    for (let i = 0; i < parameters.length; i++, p += 2) writeNumber(this.words, p, parameters[i]);
+  /** Appends the replay of a loaded program; `parameters` are the words of its numbers. */
+  replay(program: number, bound: readonly Storage[], parameters: Int32Array, work: number): void {
+    const { words, device } = this;
+    let p = this.begin(this.control.replay, 1 + bound.length + parameters.length);
+    words[p++] = program;
+    for (let i = 0; i < bound.length; i++) words[p++] = device.bind(bound[i]);
+    for (let i = 0; i < parameters.length; i++) words[p++] = parameters[i];
     this.worked(work);
   }
 
   /** Copies `target.byteLength` bytes from a buffer, after everything appended so far has run. */
   read(storage: Storage, byteOffset: number, target: ArrayBufferView): void {
-    this.flush();
-    this.device.read(storage, byteOffset, target);
+    this.device.read(storage, byteOffset, target, this.reset());
   }
 
   /** The same without blocking this thread. */
@@ -228,7 +237,7 @@ let limit = 0;
 export function memoryLimit(): number {
   if (limit === 0) {
     const constrained = process.constrainedMemory?.() ?? 0;
-    const total = os.totalmem();
+    const total = totalmem();
     limit = 0.9 * (constrained > 0 && constrained < total ? constrained : total);
     const asked = process.env.NABLA_MEMORY_LIMIT;
     if (asked) {
@@ -245,8 +254,8 @@ let collect: (() => void) | undefined;
 /** A full garbage collection: the last resort before memory is refused. */
 function collectGarbage(): void {
   if (!collect) {
-    v8.setFlagsFromString("--expose-gc");
-    collect = vm.runInNewContext("gc") as () => void;
+    builtin<typeof import("node:v8")>("node:v8").setFlagsFromString("--expose-gc");
+    collect = builtin<typeof import("node:vm")>("node:vm").runInNewContext("gc") as () => void;
   }
   collect();
 }

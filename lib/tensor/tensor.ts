@@ -14,6 +14,11 @@ import { currentScope } from "./scope.js";
 import { isContiguous, normalizeAxis, numelOf, rowMajor, type Shape, show } from "./shape.js";
 import type { Storage } from "./storage.js";
 
+/** @internal A gradient that becomes a tensor when somebody asks for it. */
+export interface Unopened {
+  open(): Tensor;
+}
+
 /**
  * A multi-dimensional array on a device, with PyTorch's semantics.
  *
@@ -39,7 +44,7 @@ export class Tensor {
   baseNode: GradNode | null = null;
   private leaf: LeafNode | null = null;
   private wantsGrad = false;
-  private gradient: Tensor | null = null;
+  private gradient: Tensor | Unopened | null = null;
   /** @internal The gradient was used up inside a captured function and not stored. */
   gradSpent = false;
 
@@ -142,7 +147,7 @@ export class Tensor {
   get grad(): Tensor | null {
     if (modes.capture) return modes.capture.readGrad(this);
     if (this.gradSpent) throw spentGradient();
-    return this.gradient;
+    return this.ownGrad;
   }
   set grad(value: Tensor | null) {
     if (value !== null && !(value instanceof Tensor)) {
@@ -159,11 +164,21 @@ export class Tensor {
 
   /** @internal The gradient as it is outside of any capture. */
   get ownGrad(): Tensor | null {
-    return this.gradient;
+    const { gradient } = this;
+    if (gradient === null || gradient instanceof Tensor) return gradient;
+    const opened = gradient.open();
+    this.gradient = opened;
+    return opened;
   }
   /** @internal */
   set ownGrad(value: Tensor | null) {
     this.gradient = value;
+    this.gradSpent = false;
+  }
+
+  /** @internal Takes a gradient of which no tensor has been made yet. */
+  receive(gradient: Unopened): void {
+    this.gradient = gradient;
     this.gradSpent = false;
   }
 

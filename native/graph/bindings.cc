@@ -15,7 +15,7 @@ namespace nabla {
 
 namespace {
 
-constexpr int kAbi = 1;
+constexpr int kAbi = 2;
 
 class Arguments {
  public:
@@ -77,8 +77,8 @@ class Arguments {
     }
   }
 
-  size_t count_ = 3;
-  napi_value values_[3] = {};
+  size_t count_ = 4;
+  napi_value values_[4] = {};
 };
 
 void throwError(napi_env env, const char* code, const char* message) { napi_throw_error(env, code, message); }
@@ -159,6 +159,16 @@ napi_value bindRead(napi_env env, napi_callback_info info) {
     const int64_t offset = a.integer(1, 0, kMaxSafe);
     const auto target = a.array(2);
     environment.read(slot, offset, target.data, target.bytes);
+    return nullptr;
+  });
+}
+
+napi_value bindFetch(napi_env env, napi_callback_info info) {
+  return guarded(env, info, [](Arguments& a, Environment& environment) -> napi_value {
+    const int64_t length = a.integer(0, 0, kMaxInt32);
+    const int32_t slot = int32_t(a.integer(1, -1, kMaxInt32));
+    const int64_t offset = a.integer(2, 0, kMaxSafe);
+    environment.fetch(length, slot, offset, a.integer(3, 0, kMaxSafe));
     return nullptr;
   });
 }

@@ -10,6 +10,7 @@ napi_value bindOpen(napi_env, napi_callback_info);
 napi_value bindFlush(napi_env, napi_callback_info);
 napi_value bindSubmit(napi_env, napi_callback_info);
 napi_value bindRead(napi_env, napi_callback_info);
+napi_value bindFetch(napi_env, napi_callback_info);
 napi_value bindReadAsync(napi_env, napi_callback_info);
 napi_value bindSync(napi_env, napi_callback_info);
 napi_value bindSyncAsync(napi_env, napi_callback_info);

@@ -84,6 +84,15 @@ void Environment::read(int32_t slot, int64_t offset, void* to, int64_t bytes) {
   executor_.read(slot, offset, to, bytes);
 }
 
+void Environment::fetch(int64_t length, int32_t slot, int64_t offset, int64_t bytes) {
+  checkLength(length);
+  if (bytes > capacity_ * int64_t(sizeof *words_))
+    fail("PROGRAM", "fetch: %lld bytes do not fit the stream", static_cast<long long>(bytes));
+  waitUntil(0);
+  executor_.run(words_, length);
+  executor_.read(slot, offset, words_, bytes);
+}
+
 void Environment::unload(int32_t id) {
   if (unfinished_.load(std::memory_order_acquire) == 0) return executor_.unload(id);
   auto task = std::make_unique<Task>();  // batches before it may replay the program

@@ -29,6 +29,7 @@ class Environment {
   void submit(int64_t length);
   void sync();
   void read(int32_t slot, int64_t offset, void* to, int64_t bytes);
+  void fetch(int64_t length, int32_t slot, int64_t offset, int64_t bytes);  // flush, and read into the stream
   napi_value readAsync(int32_t slot, int64_t offset, napi_value target, void* to, int64_t bytes);
   napi_value syncAsync();
   void unload(int32_t id);
@@ -63,7 +64,7 @@ class Environment {
   Executor executor_;
   Owners owners_;
   napi_ref stream_ = nullptr, emptySlots_ = nullptr;
-  const int32_t* words_ = nullptr;
+  int32_t* words_ = nullptr;
   int64_t capacity_ = 0;
   napi_threadsafe_function settle_ = nullptr;
   int promises_ = 0;  // while there are any, the event loop stays alive

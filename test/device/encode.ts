@@ -123,16 +123,16 @@ export class Bench {
 
   /** A new owner with a buffer of undefined contents. */
   empty(dtype: DType, shape: readonly number[]): Tensor {
-    const owner: Owner = { slot: -1, memory: undefined };
     const bytes = shape.reduce((a, b) => a * b, 1) * dtypeFacts[dtype].bytes;
+    const owner: Owner = { slot: -1, memory: undefined, bytes };
     this.run({ op: "alloc", attr: [this.device.bind(owner), ...longWords(bytes)] });
     return { slot: owner, dtype, shape };
   }
 
   /** A tensor with these values: numbers (bits for the 16-bit floats), or bigints for int64. */
   tensor(dtype: DType, shape: readonly number[], values: readonly (number | bigint)[]): Tensor {
-    const owner: Owner = { slot: -1, memory: undefined };
-    const { array } = dtypeFacts[dtype];
+    const { array, bytes } = dtypeFacts[dtype];
+    const owner: Owner = { slot: -1, memory: undefined, bytes: values.length * bytes };
     const source = new array(values.length);
     for (let i = 0; i < values.length; i++) source[i] = dtype === "int64" ? BigInt(values[i]) : Number(values[i]);
     const id = this.device.stage(source);
@@ -143,7 +143,7 @@ export class Bench {
   /** Reads a buffer from its beginning, as many elements as the shape has. */
   read({ slot, dtype, shape }: Tensor): TypedArray {
     const target = new dtypeFacts[dtype].array(shape.reduce((a, b) => a * b, 1));
-    this.device.read(slot, 0, target);
+    this.device.read(slot, 0, target, 0);
     return target;
   }
 

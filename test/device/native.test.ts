@@ -14,6 +14,7 @@ function fake(over: Partial<Addon> = {}) {
     flush() {},
     submit() {},
     read() {},
+    fetch() {},
     readAsync: async () => {},
     sync() {},
     syncAsync: async () => {},
@@ -48,7 +49,9 @@ function fake(over: Partial<Addon> = {}) {
   return { device: new NativeDevice("cpu", addon, "/x/nablajs.node"), watched, collect };
 }
 
-const owner = (): Owner => ({ slot: -1, memory: undefined });
+/** Of a buffer so large that it is watched at the next batch, or of a small one, which is watched with others. */
+const owner = (bytes = 2 ** 22): Owner => ({ slot: -1, memory: undefined, bytes });
+const small = () => owner(16);
 
 describe("slots", () => {
   it("are given at the first bind and kept", () => {
@@ -87,7 +90,7 @@ describe("slots", () => {
     device.flush(0);
     expect([...watched]).toEqual([[0, b]]);
     device.release(b);
-    device.flush(0);
+    expect([...device.sweep()]).toEqual([]);
     expect(watched.size).toBe(0);
     collect(b);
     expect([...device.sweep()]).toEqual([]);
@@ -108,6 +111,37 @@ describe("slots", () => {
     device.flush(0);
   });
 
+  it("of small buffers are watched sixteen at a time, and reported together", () => {
+    const { device, watched, collect } = fake();
+    const owners = Array.from({ length: 40 }, small);
+    const slots = owners.map((one) => device.bind(one));
+    expect(new Set(slots).size).toBe(40);
+    device.flush(0);
+    expect(watched.size).toBe(0); // few and small: they can wait
+    expect([...device.sweep()]).toEqual([]);
+    expect([...watched.values()]).toEqual([owners[0].memory, owners[16].memory]); // the third page is not full
+    const released = [owners[2], owners[16], owners[17]].map((one) => device.release(one));
+    const again = [owner(), small()].map((one) => device.bind(one));
+    expect(released).toEqual(expect.arrayContaining(again));
+    collect(...watched.values());
+    const rest = slots.slice(0, 32).filter((slot) => !released.includes(slot));
+    expect([...device.sweep()]).toEqual(rest);
+    expect(watched.size).toBe(1); // the large one
+  });
+
+  it("of small buffers that were all released are not watched any longer", () => {
+    const { device, watched } = fake();
+    const pages = [1, 2].map(() => Array.from({ length: 16 }, small));
+    for (const one of pages[0]) device.bind(one);
+    device.sweep();
+    expect(watched.size).toBe(1);
+    for (const one of pages[1]) device.bind(one);
+    for (const one of pages.flat()) device.release(one);
+    device.sweep();
+    expect(watched.size).toBe(0);
+    expect(new Set(pages.flat().map((one) => device.bind(one))).size).toBe(32);
+  });
+
   it("stay consistent through random use", () => {
     const { device, watched, collect } = fake();
     let seed = 1;
@@ -119,7 +153,7 @@ describe("slots", () => {
     for (let step = 0; step < 20_000; step++) {
       const action = random(6);
       if (action < 3) {
-        const one = owner();
+        const one = random(2) === 0 ? owner() : small();
         device.bind(one);
         live.push(one);
       } else if (action === 3 && live.length) {
@@ -129,8 +163,10 @@ describe("slots", () => {
       } else if (action === 4) {
         device.flush(0); // throws if a slot has two owners
       } else {
-        const lost = live.filter((one) => watched.get(one.slot) === one && random(8) === 0);
-        collect(...lost);
+        // Owners of small buffers are lost with the others of their page, those that were released included.
+        const lostOnes = new Set([...watched.values()].filter(() => random(8) === 0));
+        const lost = live.filter((one) => lostOnes.has(one.memory ? (one.memory as object) : one));
+        collect(...lostOnes);
         expect([...device.sweep()].sort()).toEqual(lost.map(({ slot }) => slot).sort());
         live = live.filter((one) => !lost.includes(one));
       }

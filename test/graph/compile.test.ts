@@ -7,6 +7,8 @@ import {
   checkpoint,
   compile,
   exp,
+  IndexError,
+  indexSelect,
   matmul,
   mean,
   mul,
@@ -19,6 +21,7 @@ import {
   type Tensor,
   tanh,
   tensor,
+  tidy,
   zeros,
 } from "../../lib/index.js";
 import { onEveryDevice } from "../devices.js";
@@ -265,6 +268,53 @@ onEveryDevice("compile", (device) => {
     })(make([3, 3]));
     expect(values(grad)).toEqual([9, 12]);
     expect(values(w.grad)).toEqual([9, 12]);
+  });
+
+  test("a gradient that was looked at keeps its values when the next step makes another", () => {
+    const w = make([1, 2], true);
+    const f = compile((x: Tensor) => {
+      w.grad = null;
+      const loss = sum(mul(w, x));
+      loss.backward();
+      return loss;
+    });
+    f(make([1, 1]));
+    const first = w.grad;
+    f(make([2, 3]));
+    f(make([4, 5])); // nobody has seen the gradient before
+    const third = w.grad;
+    expect(w.grad).toBe(third);
+    expect(values(first)).toEqual([1, 1]);
+    expect(values(third)).toEqual([4, 5]);
+    const eight = tidy(() => f(make([3, 5])).item() - 5);
+    expect([eight, values(w.grad), values(third)]).toEqual([8, [3, 5], [4, 5]]);
+  });
+
+  test("a step that fails spoils its gradients, also where the last ones lay, and the next is right again", () => {
+    const w = make([1, 2], true);
+    const table = make([
+      [1, 2],
+      [3, 4],
+    ]);
+    const f = compile((row: Tensor) => {
+      w.grad = null;
+      sum(mul(w, indexSelect(table, 0, row).reshape([2]))).backward();
+      noGrad(() => w.sub_(w.grad as Tensor));
+    });
+    const row = (i: number) => tensor([i], { device, dtype: "int64" });
+    f(row(0));
+    f(row(1));
+    expect(values(w)).toEqual([-3, -4]);
+    f(row(7));
+    expect(() => w.toArray()).toThrow(IndexError);
+    expect(values(w)).toEqual([-3, -4]);
+    expect(() => w.grad?.toArray()).toThrow(IndexError);
+    f(row(0));
+    f(row(7));
+    expect(() => w.toArray()).toThrow(IndexError);
+    f(row(0));
+    expect(values(w)).toEqual([-5, -8]);
+    expect(values(w.grad)).toEqual([1, 2]);
   });
 
   test("gradients of inputs arrive at the inputs", () => {

@@ -53,7 +53,7 @@ describe.skipIf(!built)(built ? "the engine" : `the engine [there is no ${addonP
     expect(elementwise).toContain("add");
     expect(["baseline", "avx2", "avx512", "neon"]).toContain(isa);
     expect(threads).toBe(addon.getThreads());
-    expect(abi).toBe(1);
+    expect(abi).toBe(2);
   });
 
   describe("the eager stream", () => {

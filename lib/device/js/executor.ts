@@ -1,6 +1,5 @@
 // The executor of the JavaScript device: the table of buffers, the command stream, programs, errors and memory counts.
-import os from "node:os";
-import process from "node:process";
+import { totalmem } from "node:os";
 import { DisposedError, MemoryError, ProgramError } from "../../errors.js";
 import type { Device, MemoryUse, Owner } from "../device.js";
 import { decode, instructionLength, readBytes, readDouble, roomyCall } from "./decode.js";
@@ -84,7 +83,8 @@ export class JsDevice implements Device {
     }
   }
 
-  read(owner: Owner, byteOffset: number, target: ArrayBufferView): void {
+  read(owner: Owner, byteOffset: number, target: ArrayBufferView, words: number): void {
+    if (words > 0) this.submit(words);
     this.throwPending();
     const memory = owner.memory as Memory | undefined;
     if (!memory) throw new DisposedError("read: this buffer was freed, or never allocated");
@@ -100,7 +100,7 @@ export class JsDevice implements Device {
   }
 
   async readAsync(owner: Owner, byteOffset: number, target: ArrayBufferView): Promise<void> {
-    this.read(owner, byteOffset, target);
+    this.read(owner, byteOffset, target, 0);
   }
 
   sync(): void {
@@ -376,6 +376,6 @@ const none = new Int32Array(0);
 
 function memoryLimit(): number {
   const constrained = process.constrainedMemory?.() ?? 0;
-  const total = os.totalmem();
+  const total = totalmem();
   return constrained > 0 && constrained < total ? constrained : total;
 }

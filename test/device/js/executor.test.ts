@@ -59,7 +59,7 @@ describe("the stream", () => {
     const target = new BigInt64Array(2);
     await device.readAsync(a.slot, 8, target);
     expect([...target]).toEqual([-2n, 3n]);
-    expect(() => device.read(a.slot, 16, target)).toThrow(ProgramError);
+    expect(() => device.read(a.slot, 16, target, 0)).toThrow(ProgramError);
   });
 });
 
@@ -126,10 +126,10 @@ describe("errors", () => {
   });
 
   it("more memory than there is is a MemoryError, and work goes on", () => {
-    const owner: Owner = { slot: -1, memory: undefined };
+    const owner: Owner = { slot: -1, memory: undefined, bytes: 2 ** 50 };
     const alloc = { op: "alloc", attr: [device.bind(owner), ...longWords(2 ** 50)] };
     expect(() => bench.run(alloc)).toThrow(MemoryError);
-    expect(() => device.read(owner, 0, new Uint8Array(1))).toThrow(MemoryError);
+    expect(() => device.read(owner, 0, new Uint8Array(1), 0)).toThrow(MemoryError);
     expect(bench.numbers(bench.tensor("int32", [1], [5]))).toEqual([5]);
   });
 
