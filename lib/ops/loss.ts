@@ -2,11 +2,13 @@
 // or sample. Definitions and defaults are those of torch.nn.functional.
 import { checkOptions } from "../check.js";
 import { DTypeError, ShapeError, ValueError } from "../errors.js";
+import { arange } from "../tensor/create.js";
 import { isFloat } from "../tensor/dtype.js";
 import { sameShape, show } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { logSigmoid, relu, sigmoid } from "./activation.js";
-import { checkFloat, checkTensor } from "./define.js";
+import { cat } from "./arrange.js";
+import { apply, apply1, checkFloat, checkTensor, type Input, type OpDef, Scalar } from "./define.js";
 import {
   abs,
   add,
@@ -28,11 +30,11 @@ import {
   where,
 } from "./elementwise.js";
 import { gather, take } from "./indexing.js";
-import { expand, reshape } from "./movement.js";
+import { expand, permute, reshape, unsqueeze } from "./movement.js";
 import { cosineSimilarity, pairwiseDistance } from "./norm.js";
 import { cast, type PointwiseDef, pointwise } from "./pointwise.js";
-import { mean, sum } from "./reduce.js";
-import { logSoftmax } from "./softmax.js";
+import { amax, mean, sum } from "./reduce.js";
+import { logSoftmax, softmax } from "./softmax.js";
 
 /** What becomes of the losses of the elements. */
 export type Reduction = "mean" | "sum" | "none";
@@ -200,6 +202,10 @@ function checkClasses(input: Tensor, target: Tensor, weight: Tensor | null | und
   }
 }
 
+/** Which samples count, and the labels with a legal one in place of those that do not. */
+function labelsOf(target: Tensor, ignored: number, classes: number): { counts: Tensor; labels: Tensor } {
+  return { counts: ne(target, ignored), labels: pointwise(labelsDef, [target, ignored, classes]) };
+}
 /** Negative labels, unlike negative indices, are errors: they are moved out of the range that `gather` accepts. */
 const labelsDef: PointwiseDef = {
   name: "labels",
@@ -211,8 +217,7 @@ function nll(logp: Tensor, target: Tensor, options: CrossEntropyOptions, op: str
   const dim = classDim(logp);
   const classes = logp.shape[dim];
   const wide = target.dtype === "uint8" ? cast(target, "int64") : target;
-  const labels = pointwise(labelsDef, [wide, ignoreIndex, classes]);
-  const counts = ne(wide, ignoreIndex);
+  const { counts, labels } = labelsOf(wide, ignoreIndex, classes);
   const dropped = target.shape;
   const picked = neg(
     reshape(
@@ -265,6 +270,7 @@ export function crossEntropy(input: Tensor, target: Tensor, options: CrossEntrop
     "crossEntropy",
   );
   const dim = classDim(input);
+  if (!isFloat(target.dtype) && !weight && labelSmoothing === 0) return crossEntropyOfLabels(input, target, options);
   const logp = logSoftmax(input, dim);
   if (!isFloat(target.dtype)) return nll(logp, target, options, "crossEntropy");
   const classes = input.shape[dim];
@@ -272,6 +278,76 @@ export function crossEntropy(input: Tensor, target: Tensor, options: CrossEntrop
   const terms = mul(goal, logp);
   const loss = neg(sum(weight ? mul(terms, alongClasses(weight, input)) : terms, dim));
   return reduced(loss, reduction, "crossEntropy");
+}
+
+/** The label that counts nothing, and an index into REDUCTIONS. */
+interface LabelLoss {
+  readonly ignored: number;
+  readonly reduction: number;
+}
+const REDUCTIONS: readonly Reduction[] = ["none", "sum", "mean"];
+
+const wideOf = (x: Tensor): Tensor => (x.dtype === "float64" ? x : cast(x, "float32"));
+
+/**
+ * dx = (softmax(x) − [i = label])·g / divisor, with the two parts of log Σ eˣ that the forward pass kept. Its gradient
+ * is that of the composition, which forms the softmax from x and so knows all of the dependence on it.
+ */
+const crossEntropyGradDef: OpDef<LabelLoss> = {
+  name: "crossEntropyGrad",
+  compose: (inputs, _attrs, { ignored }) => {
+    const [g, x, , target, , divisor] = inputs as [Tensor, Tensor, Tensor, Tensor, Scalar, Tensor | Scalar];
+    const classes = x.shape[x.ndim - 1];
+    const { counts, labels } = labelsOf(target, ignored, classes);
+    const own = eq(unsqueeze(labels, -1), arange(classes, { dtype: "int64", device: x.device }));
+    const weight = wideOf(divisor instanceof Scalar ? g : div(g, cast(divisor, g.dtype)));
+    const each = weight.ndim > 0 ? unsqueeze(weight, -1) : weight;
+    const dx = mul(sub(softmax(wideOf(x), -1), cast(own, weight.dtype)), each);
+    return [cast(where(unsqueeze(counts, -1), dx, 0), x.dtype)];
+  },
+};
+
+/** Loss, the parts of log Σ eˣ and the number of rows that count, of x […, C] and labels […]. */
+const crossEntropyDef: OpDef<LabelLoss> = {
+  name: "crossEntropy",
+  saves: { inputs: [0, 1], outputs: [1, 2] },
+  grad: ([g], { inputs: [x, target], outputs: [, parts, count], extra }) => {
+    const divisor = REDUCTIONS[extra.reduction] === "mean" ? count.detach() : new Scalar(1);
+    const given: Input[] = [g, x, parts.detach(), target, new Scalar(extra.ignored), divisor];
+    return [g && apply1(crossEntropyGradDef, given, [], x.shape, x.dtype, extra), null, null];
+  },
+  compose: (inputs, _attrs, { ignored, reduction }) => {
+    const [x, target] = inputs as [Tensor, Tensor];
+    const wide = wideOf(x);
+    const { counts, labels } = labelsOf(target, ignored, x.shape[x.ndim - 1]);
+    const largest = amax(wide, -1, true);
+    const below = sub(wide, largest);
+    const logSum = log(sum(exp(below), -1, true));
+    const each = where(counts, reshape(sub(logSum, gather(below, -1, unsqueeze(labels, -1))), target.shape), 0);
+    const count = sum(cast(counts, wide.dtype));
+    const loss = [each, sum(each), div(sum(each), count)][reduction];
+    return [cast(loss, x.dtype), cat([largest, logSum], -1), count];
+  },
+};
+
+function crossEntropyOfLabels(input: Tensor, target: Tensor, options: CrossEntropyOptions): Tensor {
+  const { ignoreIndex = -100, reduction = "mean" } = options;
+  const mode = REDUCTIONS.indexOf(reduction);
+  if (mode < 0) return reduced(input, reduction, "crossEntropy"); // says what is wrong
+  const labels = target.dtype === "uint8" ? cast(target, "int64") : target;
+  const last = input.ndim - 1;
+  // The classes last.
+  const x = last < 2 ? input : permute(input, [0, ...input.shape.slice(2).map((_, d) => d + 2), 1]);
+  const wide = x.dtype === "float64" ? "float64" : "float32";
+  const specs = [
+    { shape: mode === 0 ? labels.shape : [], dtype: x.dtype },
+    { shape: [...labels.shape, 2], dtype: wide },
+    { shape: [], dtype: wide },
+  ] as const;
+  return apply(crossEntropyDef, [x, labels, new Scalar(ignoreIndex)], [mode], specs, {
+    ignored: ignoreIndex,
+    reduction: mode,
+  })[0];
 }
 
 export interface BceOptions extends LossOptions {

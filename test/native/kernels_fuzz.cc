@@ -160,6 +160,28 @@ Arguments argumentsOf(const std::string& op) {
     in(t, s), out(t, s);
     if (op == "normalize") value(1e-5), out(anyFloat(), rows), out(anyFloat(), rows);
     else in(t, s), in(anyFloat(), rows);
+  } else if (is({"crossEntropy", "crossEntropyGrad"})) {
+    const DType t = anyFloat(), wide = t == DType::f64 ? t : DType::f32;
+    Shape s = anyShape(1), parts = s;
+    if (chance(50)) s.back() = 1 + below(40);
+    const Shape rows(s.begin(), s.end() - 1);
+    const bool grad = op.size() > 12;
+    const int reduction = below(3);
+    parts.back() = 2;
+    if (grad) in(anyFloat(), chance(50) ? rows : Shape{});
+    in(t, s);
+    if (grad) in(wide, parts);
+    index(rows, s.back());
+    std::vector<char>& block = a.in.back().block;  // labels, unlike indices, are not negative, but for the ignored one
+    const size_t size = sizeOf(a.in.back().view.dtype);
+    for (size_t i = 0; i < block.size(); i += size) {
+      int64_t v = size == 8 ? *reinterpret_cast<int64_t*>(&block[i]) : *reinterpret_cast<int32_t*>(&block[i]);
+      if (v < 0) v = chance(30) ? -1 : v + s.back();
+      std::memcpy(&block[i], &v, size);
+    }
+    value(-1);
+    if (grad) value(3), out(t, s);
+    else out(t, reduction == 0 ? rows : Shape{}), out(wide, parts), out(wide, {}), a.attr = {reduction};
   } else if (is({"gather", "scatter", "indexSelect", "indexAdd"})) {
     const DType t = anyType();
     const Shape s = anyShape(1);

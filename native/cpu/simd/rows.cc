@@ -248,6 +248,77 @@ void normalizeGrad(const float* dy, const float* xhat, float rstd, float* dx, in
   overRow(n, [=](auto get, auto put) { put(dx, (get(dy, 0) - a - get(xhat, 0) * b) * rstd); });
 }
 
+// Up to LANES short rows side by side, a row a lane.
+constexpr int64_t kNarrow = 16;
+inline void loadLanes(const float* x, int64_t pitch, int64_t rows, int64_t n, float (&t)[kNarrow][LANES]) {
+  for (int64_t r = 0; r < LANES; r++)
+    for (int64_t j = 0; j < n; j++) t[j][r] = x[(r < rows ? r : 0) * pitch + j];
+}
+
+void crossEntropy(const float* x, int64_t pitch, const int32_t* label, int64_t rows, int64_t n, float* loss,
+                  float* parts) {
+  const auto finish = [=](int64_t r, const float* row, float m, float sum) {
+    const float log = logf(sum);
+    parts[2 * r] = m;
+    parts[2 * r + 1] = log;
+    loss[r] = label[r] < 0 ? 0.0f : log - (row[label[r]] - m);
+  };
+  if (n > kNarrow) {
+    for (int64_t r = 0; r < rows; r++, x += pitch) {
+      const float m = maxAll(x, n);
+      finish(r, x, m, sumExp<false>(x, m, nullptr, n));
+    }
+    return;
+  }
+  for (int64_t r = 0; r < rows; r += LANES, x += LANES * pitch) {
+    const int64_t count = rows - r < LANES ? rows - r : LANES;
+    float t[kNarrow][LANES], most[LANES], sums[LANES];
+    loadLanes(x, pitch, count, n, t);
+    F m = load(t[0]), sum = {};
+    for (int64_t j = 1; j < n; j++) m = Max::step(m, load(t[j]));
+    for (int64_t j = 0; j < n; j++) sum += exp(load(t[j]) - m);
+    store(most, m);
+    store(sums, sum);
+    for (int64_t l = 0; l < count; l++) finish(r + l, x + l * pitch, most[l], sums[l]);
+  }
+}
+
+void crossEntropyGrad(const float* x, int64_t pitch, const int32_t* label, const float* weight, const float* parts,
+                      int64_t rows, int64_t n, float* dx, int64_t dxPitch) {
+  if (n > kNarrow) {
+    for (int64_t r = 0; r < rows; r++, x += pitch, dx += dxPitch) {
+      if (label[r] < 0) {
+        for (int64_t i = 0; i < n; i++) dx[i] = 0;
+        continue;
+      }
+      const float m = parts[2 * r], log = parts[2 * r + 1], w = weight[r];
+      const float own = exp(all((x[label[r]] - m) - log))[0];
+      overRow(n, [=](auto get, auto put) { put(dx, exp((get(x, 0) - m) - log) * w); });
+      dx[label[r]] = (own - 1) * w;
+    }
+    return;
+  }
+  for (int64_t r = 0; r < rows; r += LANES, x += LANES * pitch, dx += LANES * dxPitch) {
+    const int64_t count = rows - r < LANES ? rows - r : LANES;
+    float t[kNarrow][LANES], lane[3][LANES] = {};
+    loadLanes(x, pitch, count, n, t);
+    for (int64_t l = 0; l < count; l++) {
+      lane[0][l] = parts[2 * (r + l)];
+      lane[1][l] = parts[2 * (r + l) + 1];
+      lane[2][l] = weight[r + l];
+    }
+    const F m = load(lane[0]), log = load(lane[1]), w = load(lane[2]);
+    for (int64_t j = 0; j < n; j++) store(t[j], exp((load(t[j]) - m) - log));
+    for (int64_t l = 0; l < count; l++)
+      if (label[r + l] >= 0) t[label[r + l]][l] -= 1;
+    for (int64_t j = 0; j < n; j++) store(t[j], load(t[j]) * w);
+    for (int64_t l = 0; l < count; l++) {
+      const bool counts = label[r + l] >= 0;
+      for (int64_t j = 0; j < n; j++) dx[l * dxPitch + j] = counts ? t[j][l] : 0.0f;
+    }
+  }
+}
+
 void copyBlock(const float* x, int64_t xStride, int64_t rows, int64_t n, float* y, int64_t yStride) {
   for (int64_t r = 0; r < rows; r++, x += xStride, y += yStride) {
     int64_t i = 0;
@@ -338,10 +409,11 @@ void uniform(uint64_t seed, uint64_t block, int64_t blocks, float* y) {
 
 }  // namespace
 
-const RowKernels rows = {reduceRow<Sum>,     reduceRow<Max>,     reduceRow<Min>, reduceColumns<Sum>,
-                         reduceColumns<Max>, reduceColumns<Min>, softmax,        logSoftmax,
-                         softmaxGrad,        logSoftmaxGrad,     normalize,      normalizeGrad,
-                         copyBlock,          correlate,          dotBlock,       uniform};
+const RowKernels rows = {reduceRow<Sum>,     reduceRow<Max>,     reduceRow<Min>,  reduceColumns<Sum>,
+                         reduceColumns<Max>, reduceColumns<Min>, softmax,         logSoftmax,
+                         softmaxGrad,        logSoftmaxGrad,     normalize,       normalizeGrad,
+                         crossEntropy,       crossEntropyGrad,   copyBlock,       correlate,
+                         dotBlock,           uniform};
 
 }  // namespace NABLA_ISA
 }  // namespace nabla

@@ -25,6 +25,13 @@ struct RowKernels {
   void (*logSoftmaxGrad)(const float* dy, const float* y, float* dx, int64_t n);
   void (*normalize)(const float* x, float eps, float* xhat, float* mean, float* rstd, int64_t n);
   void (*normalizeGrad)(const float* dy, const float* xhat, float rstd, float* dx, int64_t n);
+  // Cross-entropy of `rows` rows, `pitch` apart, with a label each, −1 where a row counts nothing: loss[r] =
+  // log Σ e^x − x[label[r]] or 0, and parts[2r], parts[2r + 1] = max x, log Σ e^(x − max x). Its gradient:
+  // dx = (e^(x − parts) − [i = label])·weight[r] or 0.
+  void (*crossEntropy)(const float* x, int64_t pitch, const int32_t* label, int64_t rows, int64_t n, float* loss,
+                       float* parts);
+  void (*crossEntropyGrad)(const float* x, int64_t pitch, const int32_t* label, const float* weight, const float* parts,
+                           int64_t rows, int64_t n, float* dx, int64_t dxPitch);
   // Of blocks of rows of n elements, the rows xStride and yStride apart: y = x, and Σ x·y.
   void (*copyBlock)(const float* x, int64_t xStride, int64_t rows, int64_t n, float* y, int64_t yStride);
   // y[r·n + i] = Σ w[k]·x[r·xStride + i + offset[k]] over `taps` values of k.
