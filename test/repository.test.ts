@@ -15,7 +15,7 @@ const list = (folder: string, ending: string): string[] =>
 
 /** Names of the rows of an X-macro table. */
 const rowsOf = (path: string, macro: RegExp): string[] => [...read(path).matchAll(macro)].map((m) => m[1]);
-const kernels = rowsOf("native/graph/ops.def", /^(?:ALIASING_)?KERNEL\((\w+)\)/gm);
+const kernels = rowsOf("native/graph/ops.def", /^(?:ALIASING_|EPILOGUE_)?KERNEL\((\w+)\)/gm);
 const functions = rowsOf("native/graph/elementwise.def", /^ELEMENTWISE\((\w+),/gm);
 
 describe("kernels", () => {

@@ -29,6 +29,10 @@ export class Capture {
   again = false;
   /** Gradients assigned inside. */
   readonly grads = new Map<Tensor, Tensor | null>();
+  /** Leaves whose gradient from before was read. */
+  private readonly carried = new Set<Tensor>();
+  /** Leaves that an optimizer updated. */
+  private readonly updated = new Set<Tensor>();
 
   /** @param device where the function works; null until its first operation says so */
   constructor(public device: Device | null) {}
@@ -54,13 +58,25 @@ export class Capture {
   readGrad(leaf: Tensor): Tensor | null {
     const written = this.grads.get(leaf);
     if (written !== undefined) return written;
+    if (leaf.gradSpent) throw spentGradient();
     const before = leaf.ownGrad;
-    this.guards.push(() => leaf.ownGrad === before);
+    this.carried.add(leaf);
+    this.guards.push(() => leaf.ownGrad === before && !leaf.gradSpent);
     return before;
   }
 
   writeGrad(leaf: Tensor, value: Tensor | null): void {
     this.grads.set(leaf, value);
+  }
+
+  /** An optimizer has used the gradient of this leaf. */
+  noteUpdate(leaf: Tensor): void {
+    this.updated.add(leaf);
+  }
+
+  /** True when a gradient begins and ends inside: the function forgets the one from before and uses its own. */
+  spends(leaf: Tensor): boolean {
+    return this.updated.has(leaf) && !this.carried.has(leaf);
   }
 
   private checkDevice(device: Device): void {
@@ -72,6 +88,13 @@ export class Capture {
     }
   }
 }
+
+export const spentGradient = (): CaptureError =>
+  new CaptureError(
+    "grad: a captured function both resets and uses the gradient of this tensor (zeroGrad() and step() are inside), so " +
+      "that it was never stored; return it from the function (return [loss, p.grad]) or call step() outside to have it, " +
+      "and zeroGrad() before new gradients are computed elsewhere",
+  );
 
 /** Runs `effect` now and, inside a captured function, again before each replay. */
 export function everyStep(effect: () => void): void {

@@ -41,6 +41,10 @@ export interface Compiled<A extends readonly unknown[], R> {
  * Tensors among the arguments (also in arrays and plain objects) are inputs; everything else that `fn` uses is read
  * once, while recording: JavaScript around the operations does not run again, and reading a value inside is an error.
  *
+ * Gradients that `fn` leaves in `grad` are there after each call, with one exception: where `fn` itself resets a
+ * gradient (`zeroGrad()`) and an optimizer inside uses it (`step()`), the update is made while the gradient is computed,
+ * and the gradient is never stored. Reading `p.grad` afterwards is a CaptureError; return `p.grad` from `fn` to have it.
+ *
  * @throws CaptureError when `fn` reads a value or leaves its device.
  * @example
  * const step = compile((x, y) => {
@@ -108,7 +112,7 @@ type Pattern =
       readonly device: Device;
       readonly requiresGrad: boolean;
       /** Identity of the gradient that it has already, if it is one that the function could add to. */
-      readonly grad: number | undefined;
+      readonly grad: number | "spent" | undefined;
     }
   | { readonly kind: "list"; readonly items: readonly Pattern[] }
   | { readonly kind: "record"; readonly keys: readonly string[]; readonly items: readonly Pattern[] }
@@ -182,7 +186,10 @@ function placeOf(x: Tensor, tensors: Tensor[]): number {
   return at >= 0 ? at : tensors.push(x) - 1;
 }
 
-const gradOf = (x: Tensor): number | undefined => (x.requiresGrad && x.ownGrad ? identity(x.ownGrad) : undefined);
+const gradOf = (x: Tensor): number | "spent" | undefined => {
+  if (!x.requiresGrad) return undefined;
+  return x.gradSpent ? "spent" : x.ownGrad ? identity(x.ownGrad) : undefined;
+};
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
@@ -265,6 +272,8 @@ class Recording {
   /** Where a symbolic tensor's values are: in a fresh output, from 0 on, or in input `~place`. */
   private readonly places = new Map<Tensor, number>();
   private readonly grads: readonly [leaf: Tensor | { input: number }, value: Tensor | null][];
+  /** Leaves whose gradients are used up inside. */
+  private readonly spent: readonly Tensor[];
   /** The gradients that the last replay made, and their buffers, which the next one uses again if nobody saw them. */
   private unseen: (Unseen | null)[] = [];
   private fresh: (Fresh | null)[] = [];
@@ -299,13 +308,19 @@ class Recording {
     mapTensors(this.result, locate);
     const returned = outputs.size;
     const grads: [Tensor | { input: number }, Tensor | null][] = [];
+    const spent: Tensor[] = [];
     for (const [leaf, value] of capture.grads) {
       const at = stands.indexOf(leaf);
       if (leaf.storage.capture === capture && at < 0) continue; // a leaf made inside
+      if (value && at < 0 && capture.spends(leaf) && !outputs.has(value.storage)) {
+        spent.push(leaf);
+        continue;
+      }
       if (value) locate(value);
       grads.push([at < 0 ? leaf : { input: at }, value]);
     }
     this.grads = grads;
+    this.spent = spent;
     const outlives = (s: Storage): boolean => s.capture !== capture || inputOf.has(s) || outputs.has(s);
     const list = optimise(capture.instructions, { device: this.device, survives: outlives });
     this.program = new Program(this.device, list, outlives, this.scalars);
@@ -374,6 +389,10 @@ class Recording {
         }
         target.receive(gradient);
       }
+    }
+    for (const leaf of this.spent) {
+      leaf.ownGrad = null;
+      leaf.gradSpent = true;
     }
     const result = mapTensors(this.result, (t) => {
       const place = this.places.get(t);
@@ -452,5 +471,6 @@ function standIn(x: Tensor): Tensor {
   const t = new Tensor(storage, x.dtype, x.shape, rowMajor(x.shape), 0);
   if (x.requiresGrad) t.requireGrad();
   if (x.ownGrad) t.ownGrad = x.ownGrad;
+  t.gradSpent = x.gradSpent;
   return t;
 }

@@ -100,15 +100,18 @@ export class Program {
     const steps = this.instructions.map(({ op, attrs, outs, ins }, i) => {
       const results = outs.map(operand).join(", ");
       const call = `${ins.map(operand).join(", ")}`;
-      if (op !== "elementwise") return `  ${i}: ${results} = ${op}(${call})${attrs.length > 0 ? ` {${attrs}}` : ""}`;
+      const epilogue = op === "matmulFused";
+      if (op !== "elementwise" && !epilogue)
+        return `  ${i}: ${results} = ${op}(${call})${attrs.length > 0 ? ` {${attrs}}` : ""}`;
+      const registers = ins.length - (epilogue ? 1 : 0); // r0 is the product
       const fused: string[] = [];
       for (let s = 0; s < attrs[0]; s++) {
         const [fn, ctype, ...args] = attrs.slice(1 + 5 * s, 6 + 5 * s);
-        const registers = args.filter((a) => a >= 0).map((a) => `r${a}`);
-        fused.push(`r${ins.length + s} = ${names[fn]}.${dtypes[ctype]}(${registers.join(", ")})`);
+        const operands = args.filter((a) => a >= 0).map((a) => `r${a}`);
+        fused.push(`r${registers + s} = ${names[fn]}.${dtypes[ctype]}(${operands.join(", ")})`);
       }
-      if (attrs[0] === 1) return `  ${i}: ${results} = ${names[attrs[1]]}(${call})`;
-      return `  ${i}: ${results} = fused(${call})\n${fused.map((f) => `       ${f}`).join("\n")}`;
+      if (attrs[0] === 1 && !epilogue) return `  ${i}: ${results} = ${names[attrs[1]]}(${call})`;
+      return `  ${i}: ${results} = ${epilogue ? op : "fused"}(${call})\n${fused.map((f) => `       ${f}`).join("\n")}`;
     });
     return [
       `program on ${this.device.name}: ${this.instructions.length} steps, ${this.slots.size} buffers (${this.bound.length} bound), arena ${this.arenaBytes} B`,
@@ -160,8 +163,10 @@ function plan(
 
 /** True when an element-wise result can lie where an input that ends here lay. */
 function canTakeOver({ op, outs, ins }: Instruction, out: View, storage: Storage): boolean {
-  if (op !== "elementwise" || storage.bytes !== out.storage.bytes || outs.some((v) => v.storage === storage))
-    return false;
+  if (op !== "elementwise" && op !== "matmulFused") return false;
+  if (storage.bytes !== out.storage.bytes || outs.some((v) => v.storage === storage)) return false;
+  // The factors of a product are read until its last block is written.
+  if (op === "matmulFused" && ins.slice(0, 2).some((x) => isView(x) && x.storage === storage)) return false;
   const same = (x: View): boolean => x.dtype === out.dtype && viewKey({ ...x, storage: out.storage }) === viewKey(out);
   return ins.every((x) => !isView(x) || x.storage !== storage || same(x));
 }

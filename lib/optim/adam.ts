@@ -1,5 +1,6 @@
 // Adam and AdamW.
 import { depends } from "../graph/capture.js";
+import type { Scalar } from "../graph/encode.js";
 import { add, div, maximum, mul, sqrt, square, sub } from "../ops/elementwise.js";
 import { defineUpdate } from "../ops/update.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -62,33 +63,42 @@ export class Adam extends Optimizer<AdamOptions> {
     checkHyper(this.name, "weightDecay", h.weightDecay);
   }
 
-  protected update(p: Tensor, grad: Tensor, state: ParamState, group: ParamGroup<AdamOptions>): void {
+  protected numbers(group: ParamGroup<AdamOptions>, step: () => number): (() => number)[] {
     const { decoupled } = this;
     const numbers = [
       () => group.betas[0],
       () => 1 - group.betas[0],
       () => group.betas[1],
       () => 1 - group.betas[1],
-      () => group.lr / (1 - group.betas[0] ** state.step),
-      () => Math.sqrt(1 - group.betas[1] ** state.step),
+      () => group.lr / (1 - group.betas[0] ** step()),
+      () => Math.sqrt(1 - group.betas[1] ** step()),
       () => group.eps,
     ];
-    const extended = depends(() => group.weightDecay !== 0 || group.maximize);
-    if (extended) {
+    if (this.extended(group)) {
       numbers.push(
         () => (group.maximize ? -1 : 1),
         () => (decoupled ? 0 : group.weightDecay),
         () => (decoupled ? 1 - group.lr * group.weightDecay : 1),
       );
     }
+    return numbers;
+  }
+
+  private extended(group: ParamGroup<AdamOptions>): boolean {
+    return depends(() => group.weightDecay !== 0 || group.maximize);
+  }
+
+  protected update(
+    p: Tensor,
+    grad: Tensor,
+    state: ParamState,
+    group: ParamGroup<AdamOptions>,
+    numbers: readonly Scalar[],
+  ): void {
     const amsgrad = depends(() => group.amsgrad);
     const targets = [p, this.slot(state, "expAvg", p), this.slot(state, "expAvgSq", p)];
     if (amsgrad) targets.push(this.slot(state, "maxExpAvgSq", p));
-    rules[amsgrad ? "amsgrad" : "plain"][extended ? 1 : 0](
-      targets,
-      [grad],
-      numbers.map((n) => this.number(n)),
-    );
+    rules[amsgrad ? "amsgrad" : "plain"][this.extended(group) ? 1 : 0](targets, [grad], numbers);
   }
 }
 

@@ -1,9 +1,9 @@
 // What all optimizers share: parameter groups, per-parameter state, and steps that can be captured.
 import { checkOptions, describe } from "../check.js";
 import { ValueError } from "../errors.js";
-import { everyStep, uncaptured } from "../graph/capture.js";
+import { depends, everyStep, uncaptured } from "../graph/capture.js";
 import { Scalar } from "../graph/encode.js";
-import { noGrad } from "../graph/modes.js";
+import { modes, noGrad } from "../graph/modes.js";
 import { copy_ } from "../ops/pointwise.js";
 import { zerosLike } from "../tensor/create.js";
 import { show } from "../tensor/shape.js";
@@ -81,30 +81,52 @@ export abstract class Optimizer<H extends { lr: number }> {
     noGrad(() => {
       for (const group of this.paramGroups) {
         this.check(group);
-        for (const p of group.params) {
-          const { grad } = p;
-          if (!grad) continue;
-          const state = this.stateOf(p);
+        for (const alike of this.ofEqualAge(group.params)) {
+          const [first] = alike;
           everyStep(() => {
-            state.step++;
+            for (const { state } of alike) state.step++;
           });
-          this.update(p, grad, state, group);
+          // What holds for one holds for all for as long as they have taken equally many steps.
+          depends(() => alike.every(({ state }) => state.step === first.state.step));
+          const numbers = this.numbers(group, () => first.state.step).map((value) => new Scalar(value, "float64"));
+          for (const { p, grad, state } of alike) {
+            this.update(p, grad, state, group, numbers);
+            modes.capture?.noteUpdate(p);
+          }
         }
       }
     });
     return result;
   }
 
-  /** One parameter's update. Numbers that change go in as `this.number(() => …)`. */
-  protected abstract update(p: Tensor, grad: Tensor, state: ParamState, group: ParamGroup<H>): void;
+  /** The parameters that have a gradient, by the number of steps they have taken. */
+  private ofEqualAge(params: readonly Tensor[]): Iterable<{ p: Tensor; grad: Tensor; state: ParamState }[]> {
+    const ages = new Map<number, { p: Tensor; grad: Tensor; state: ParamState }[]>();
+    for (const p of params) {
+      const { grad } = p;
+      if (!grad) continue;
+      const state = this.stateOf(p);
+      const alike = ages.get(state.step);
+      if (alike) alike.push({ p, grad, state });
+      else ages.set(state.step, [{ p, grad, state }]);
+    }
+    return ages.values();
+  }
+
+  /** The numbers of the rule, evaluated at every step: the same for parameters that are at the same step. */
+  protected abstract numbers(group: ParamGroup<H>, step: () => number): (() => number)[];
+
+  /** One parameter's update. */
+  protected abstract update(
+    p: Tensor,
+    grad: Tensor,
+    state: ParamState,
+    group: ParamGroup<H>,
+    numbers: readonly Scalar[],
+  ): void;
 
   /** Throws for hyper-parameters that are not legal. */
   protected abstract check(hyper: H): void;
-
-  /** A number that is evaluated at every step. */
-  protected number(value: () => number): Scalar {
-    return new Scalar(value, "float64");
-  }
 
   /** A tensor of the parameter's state, zeros at first. */
   protected slot(state: ParamState, name: string, p: Tensor): Tensor {

@@ -1,6 +1,7 @@
 // Stochastic gradient descent with momentum.
 import { ValueError } from "../errors.js";
 import { depends } from "../graph/capture.js";
+import type { Scalar } from "../graph/encode.js";
 import { add, mul, sub } from "../ops/elementwise.js";
 import { defineUpdate } from "../ops/update.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -54,21 +55,29 @@ export class SGD extends Optimizer<SGDOptions> {
     }
   }
 
-  protected update(p: Tensor, grad: Tensor, state: ParamState, group: ParamGroup<SGDOptions>): void {
-    const numbers = [
-      this.number(() => group.lr),
-      this.number(() => (group.maximize ? -1 : 1)),
-      this.number(() => group.weightDecay),
-    ];
-    const kind = depends(() => (group.momentum === 0 ? "plain" : group.nesterov ? "nesterov" : "momentum"));
-    const targets = [p];
-    if (kind !== "plain") {
-      targets.push(this.slot(state, "momentumBuffer", p));
+  protected numbers(group: ParamGroup<SGDOptions>, step: () => number): (() => number)[] {
+    const numbers = [() => group.lr, () => (group.maximize ? -1 : 1), () => group.weightDecay];
+    if (this.kind(group) !== "plain") {
       numbers.push(
-        this.number(() => group.momentum),
-        this.number(() => (state.step === 1 ? 1 : 1 - group.dampening)),
+        () => group.momentum,
+        () => (step() === 1 ? 1 : 1 - group.dampening),
       );
     }
-    rules[kind](targets, [grad], numbers);
+    return numbers;
+  }
+
+  private kind(group: ParamGroup<SGDOptions>): keyof typeof rules {
+    return depends(() => (group.momentum === 0 ? "plain" : group.nesterov ? "nesterov" : "momentum"));
+  }
+
+  protected update(
+    p: Tensor,
+    grad: Tensor,
+    state: ParamState,
+    group: ParamGroup<SGDOptions>,
+    numbers: readonly Scalar[],
+  ): void {
+    const kind = this.kind(group);
+    rules[kind](kind === "plain" ? [p] : [p, this.slot(state, "momentumBuffer", p)], [grad], numbers);
   }
 }

@@ -3,6 +3,7 @@
 import { describe } from "../check.js";
 import { AutogradError, CaptureError, DisposedError, DTypeError, ShapeError, ValueError } from "../errors.js";
 import type { BackwardOptions } from "../graph/backward.js";
+import { spentGradient } from "../graph/capture.js";
 import { modes } from "../graph/modes.js";
 import { streamOf } from "../graph/stream.js";
 import { type GradNode, type Hook, LeafNode } from "../graph/tape.js";
@@ -44,6 +45,8 @@ export class Tensor {
   private leaf: LeafNode | null = null;
   private wantsGrad = false;
   private gradient: Tensor | Unopened | null = null;
+  /** @internal The gradient was used up inside a captured function and not stored. */
+  gradSpent = false;
 
   /** @internal Use `tensor`, `zeros` … */
   constructor(
@@ -136,9 +139,15 @@ export class Tensor {
     return this.node;
   }
 
-  /** Gradient accumulated by `backward()`, of the shape and dtype of this tensor; null before. */
+  /**
+   * Gradient accumulated by `backward()`, of the shape and dtype of this tensor; null before.
+   *
+   * @throws CaptureError after a captured function that used the gradient up (see `compile`).
+   */
   get grad(): Tensor | null {
-    return modes.capture ? modes.capture.readGrad(this) : this.ownGrad;
+    if (modes.capture) return modes.capture.readGrad(this);
+    if (this.gradSpent) throw spentGradient();
+    return this.ownGrad;
   }
   set grad(value: Tensor | null) {
     if (value !== null && !(value instanceof Tensor)) {
@@ -150,7 +159,7 @@ export class Tensor {
       );
     }
     if (modes.capture) modes.capture.writeGrad(this, value);
-    else this.gradient = value;
+    else this.ownGrad = value;
   }
 
   /** @internal The gradient as it is outside of any capture. */
@@ -164,11 +173,13 @@ export class Tensor {
   /** @internal */
   set ownGrad(value: Tensor | null) {
     this.gradient = value;
+    this.gradSpent = false;
   }
 
   /** @internal Takes a gradient of which no tensor has been made yet. */
   receive(gradient: Unopened): void {
     this.gradient = gradient;
+    this.gradSpent = false;
   }
 
   /** @internal The node that receives this leaf's gradient. */

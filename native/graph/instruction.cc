@@ -1,16 +1,19 @@
 // The table of kernels, and the decoder.
 #include "instruction.h"
 
+#include <algorithm>
 #include <limits>
 
 namespace nabla {
 
 const Kernel kernels[] = {
-#define KERNEL(name) {#name, check_##name, run_##name, false},
-#define ALIASING_KERNEL(name) {#name, check_##name, run_##name, true},
+#define KERNEL(name) {#name, check_##name, run_##name, false, 0},
+#define ALIASING_KERNEL(name) {#name, check_##name, run_##name, true, 0},
+#define EPILOGUE_KERNEL(name) {#name, check_##name, run_##name, true, 2},
 #include "ops.def"
 #undef KERNEL
 #undef ALIASING_KERNEL
+#undef EPILOGUE_KERNEL
 };
 const int kernelCount = int(sizeof kernels / sizeof kernels[0]);
 
@@ -156,12 +159,12 @@ void decode(Instruction& to, const int32_t* words, int64_t length, const Buffer*
     at = decodeOperand(to, i, i < nOut, words, at, length, buffers, slots, parameters);
   if (at != length)
     fail("PROGRAM", "%s: %lld words of operands are left over", to.kernel->name, static_cast<long long>(length - at));
-  if (!to.kernel->aliasing) {
-    for (int i = 0; i < nOut; i++)
-      for (int j = i + 1; j < nOut + nIn; j++)
-        if (overlap(to.operands[i], to.operands[j]))
-          fail("PROGRAM", "%s: output %d overlaps operand %d", to.kernel->name, i, j);
-  }
+  const bool aliasing = to.kernel->aliasing;
+  const int end = nOut + (aliasing ? std::min(to.kernel->apart, nIn) : nIn);
+  for (int i = 0; i < nOut; i++)
+    for (int j = aliasing ? nOut : i + 1; j < end; j++)
+      if (overlap(to.operands[i], to.operands[j]))
+        fail("PROGRAM", "%s: output %d overlaps operand %d", to.kernel->name, i, j);
   to.call = {to.kernel->name, words + kHeaderWords, nAttr, to.views, nOut, to.views + nOut, nIn};
   to.kernel->check(to.call);
 }

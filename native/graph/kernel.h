@@ -63,7 +63,8 @@ struct Kernel {
   const char* name;
   Check check;
   Run run;
-  bool aliasing;  // its outputs may overlap its inputs
+  bool aliasing;  // its outputs may overlap its inputs …
+  int apart;      // … but for the first ones, as many as this
 };
 
 // Value of a 0-dimensional view (an immediate or parameter) as float64.
@@ -77,5 +78,6 @@ double scalar(const View&);
 #include "ops.def"
 #undef KERNEL
 #undef ALIASING_KERNEL
+#undef EPILOGUE_KERNEL
 
 }  // namespace nabla

@@ -49,26 +49,23 @@ onEveryDevice("compile", (device) => {
         const loss = mean(sub(tanh(add(matmul(x, w), b)), y).square());
         loss.backward();
         optimizer.step();
-        return loss;
+        return [loss, w.grad, b.grad] as const;
       };
       const step = captured ? compile(body) : body;
-      const losses: unknown[] = [];
+      const seen: unknown[] = [];
       for (let i = 0; i < 20; i++) {
         optimizer.paramGroups[0].lr = 0.01 / (i + 1); // an input slot, not a constant
-        losses.push(
-          step(
-            make([
-              [i, 1],
-              [2, -i],
-            ]),
-            make([
-              [0.5, 0],
-              [1, 0.1],
-            ]),
-          ).item(),
-        );
+        const x = make([
+          [i, 1],
+          [2, -i],
+        ]);
+        const y = make([
+          [0.5, 0],
+          [1, 0.1],
+        ]);
+        seen.push(step(x, y).map(values));
       }
-      return [losses, values(w), values(b), values(w.grad), values(b.grad)];
+      return [seen, values(w), values(b), values(w.grad), values(b.grad)];
     };
     expect(run(true)).toEqual(run(false));
   });
@@ -225,6 +222,52 @@ onEveryDevice("compile", (device) => {
     f(make([10, 20]));
     f(make([100, 200]));
     expect(values(w.grad)).toEqual([111, 221]);
+  });
+
+  test("gradients that the function resets and uses up are not stored, and reading them says so", () => {
+    const w = make([1, 2], true);
+    const v = make([3, 4], true);
+    const optimizer = new optim.SGD([w], { lr: 0.5 });
+    const lossOf = (x: Tensor) => sum(mul(mul(w, v), x));
+    const step = compile((x: Tensor) => {
+      optimizer.zeroGrad();
+      v.grad = null;
+      const loss = lossOf(x);
+      loss.backward();
+      optimizer.step();
+      return loss;
+    });
+    step(make([1, 10]));
+    expect(values(w)).toEqual([1 - 1.5, 2 - 20]);
+    expect(() => w.grad).toThrow(CaptureError);
+    expect(() => w.grad).toThrow(/return it from the function/);
+    expect(values(v.grad)).toEqual([1, 20]); // nobody used it
+    // It is never taken for a gradient of zero.
+    expect(() => optimizer.step()).toThrow(CaptureError);
+    expect(() => lossOf(make([1, 1])).backward()).toThrow(CaptureError);
+    const carry = compile((x: Tensor) => lossOf(x).backward());
+    expect(() => carry(make([1, 1]))).toThrow(CaptureError);
+    optimizer.zeroGrad();
+    expect(w.grad).toBeNull();
+    carry(make([1, 1]));
+    expect(values(w.grad)).toEqual([3, 4]);
+    step(make([0, 0]));
+    expect(() => carry(make([1, 1]))).toThrow(CaptureError);
+    // A function that does not reset it keeps it, and so does one that returns it.
+    optimizer.zeroGrad();
+    compile((x: Tensor) => {
+      lossOf(x).backward();
+      optimizer.step();
+    })(make([2, 2]));
+    expect(values(w.grad)).toEqual([6, 8]);
+    const [grad] = compile((x: Tensor) => {
+      optimizer.zeroGrad();
+      lossOf(x).backward();
+      optimizer.step();
+      return [w.grad];
+    })(make([3, 3]));
+    expect(values(grad)).toEqual([9, 12]);
+    expect(values(w.grad)).toEqual([9, 12]);
   });
 
   test("a gradient that was looked at keeps its values when the next step makes another", () => {

@@ -69,10 +69,12 @@ struct Test {
 };
 const Test kernels[] = {
 #define ALIASING_KERNEL(name)
+#define EPILOGUE_KERNEL KERNEL
 #define KERNEL(name) {#name, check_##name, run_##name},
 #include "../../native/graph/ops.def"
 #undef KERNEL
 #undef ALIASING_KERNEL
+#undef EPILOGUE_KERNEL
 };
 
 struct Arguments {
@@ -131,6 +133,17 @@ Arguments argumentsOf(const std::string& op) {
     const int32_t batch = chance(3) ? 0 : 1 + below(3), M = size(), N = size(), K = size();
     out(t, {batch, M, N});
     in(t, {batch, M, K}), in(t, {batch, K, N});
+  } else if (op == "matmulFused") {  // (a·b + bias)·mask and what lies below zero, of which a sum may be kept too
+    const auto size = [] { return chance(3) ? 0 : chance(20) ? 1 + below(130) : 1 + below(20); };
+    const int32_t batch = chance(3) ? 0 : 1 + below(3), M = size(), N = size(), K = size();
+    const Shape s = {batch, M, N};
+    out(DType::f32, s), out(chance(50) ? DType::f32 : DType::f16, s), out(DType::boolean, s);
+    in(DType::f32, {batch, M, K}), in(DType::f32, {batch, K, N});
+    in(DType::f32, s), in(anyFloat(), s);
+    if (chance(50)) a.in[2].view.strides[0] = a.in[2].view.strides[1] = 0;  // a bias
+    if (chance(30)) a.in[3].view.ndim = 0;
+    const int32_t f32 = int32_t(DType::f32);
+    a.attr = {3, kFn_add, f32, 0, 1, -1, kFn_mul, f32, 3, 2, -1, kFn_lt, f32, 0, 4, -1, 4, chance(20) ? 0 : 3, 5};
   } else if (is({"cumsum", "cumprod", "sort"})) {
     const DType t = anyType();
     const Shape s = anyShape(1);

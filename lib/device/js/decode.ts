@@ -108,15 +108,16 @@ export function decode(
     p = decodeOperand(words, p, end, call, view, slots, isOutput, parameter);
   }
   if (p !== end) throw new ProgramError(`${call.op}: ${end - p} words are left over`);
-  if (!kernel.aliasing) demandApart(call);
+  demandApart(call, kernel);
   kernel.check(call);
 }
 
-/** That no output overlaps another operand. */
-function demandApart(call: Call): void {
+/** That no output overlaps another operand, those aside for which it is allowed. */
+function demandApart(call: Call, { aliasing = false, apart = 0 }: Kernel): void {
+  const end = call.nOut + (aliasing ? apart : call.nIn);
   for (let i = 0; i < call.nOut; i++) {
     const a = call.out[i];
-    for (let k = i + 1; k < call.nOut + call.nIn; k++) {
+    for (let k = aliasing ? call.nOut : i + 1; k < end; k++) {
       const b = k < call.nOut ? call.out[k] : call.in[k - call.nOut];
       if (a.region === b.region && a.low < b.high && b.low < a.high) {
         throw new ProgramError(`${call.op}: output ${i} overlaps operand ${k}`);

@@ -1,6 +1,7 @@
 // All kernels of this device, family by family, in the order of their ids.
 import * as conv from "./conv.js";
 import * as elementwise from "./elementwise.js";
+import * as fused from "./fused.js";
 import * as indexing from "./indexing.js";
 import * as loss from "./loss.js";
 import * as matmul from "./matmul.js";
@@ -12,6 +13,6 @@ import * as scan from "./scan.js";
 import * as softmax from "./softmax.js";
 import type { Kernel } from "./view.js";
 
-const families = [elementwise, random, reduce, scan, matmul, softmax, norm, loss, indexing, conv, pool];
+const families = [elementwise, random, reduce, scan, matmul, fused, softmax, norm, loss, indexing, conv, pool];
 
 export const kernels: Readonly<Record<string, Kernel>> = Object.assign({}, ...families.map((f) => f.kernels));

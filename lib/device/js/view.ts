@@ -471,6 +471,8 @@ export interface Call {
 export interface Kernel {
   /** Outputs may overlap inputs, which the decoder refuses for all others. */
   aliasing?: boolean;
+  /** With `aliasing`: as many inputs, the first ones, which they may not overlap all the same. */
+  apart?: number;
   /** Throws ProgramError unless the call obeys docs/kernels.md; looks at shapes, dtypes and attributes only. */
   check(call: Call): void;
   /** May trust a checked call, and that some output has elements; checks index values before it writes. */

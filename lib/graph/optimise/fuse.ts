@@ -1,22 +1,35 @@
 // Element-wise fusion: instructions over the same shape become one pass over memory, also when others stand between
-// them, as long as nobody can tell.
+// them, as long as nobody can tell. Those that read a matrix product become its epilogue: the product is handed on block
+// by block and need not reach memory.
 
-import { type Shape, sameShape } from "../../tensor/shape.js";
+import { isContiguous, type Shape, sameShape } from "../../tensor/shape.js";
 import type { Storage } from "../../tensor/storage.js";
 import type { Instruction } from "../capture.js";
-import { isView, type View } from "../encode.js";
+import { isView, type Operand, type View } from "../encode.js";
 import { MAX_INPUTS, MAX_OUTPUTS, MAX_STEPS, merge, viewKey } from "../merge.js";
 import type { Rewrite } from "./index.js";
+import { type Layout, layoutOf, relaid } from "./layout.js";
 
 /** Element-wise instructions that wait to be emitted as one. Open groups are independent of each other. */
 class Group {
   readonly members: Instruction[] = [];
+  /** How the members read the product, and how their operands are laid out for it. */
+  window: View | null = null;
+  layout: Layout | null = null;
   /** Every view of a storage that the group reads or writes, by key. */
   private readonly views = new Map<Storage, Set<string>>();
   private readonly writes = new Set<Storage>();
+  private shape: Shape | null;
   private steps = 0;
 
-  constructor(readonly shape: Shape) {}
+  /** @param product the matrix product of which the members are the epilogue, if any */
+  constructor(
+    shape: Shape | null,
+    readonly product: Instruction | null = null,
+  ) {
+    this.shape = shape;
+    if (product) this.note(product);
+  }
 
   /** True when the order of this group and `instruction` matters. */
   conflicts({ outs, ins }: Instruction): boolean {
@@ -25,12 +38,16 @@ class Group {
 
   /** True when `instruction` can be a member: what it shares with the group it shares element by element. */
   accepts(instruction: Instruction): boolean {
-    if (instruction.op !== "elementwise" || !sameShape(instruction.outs[0].shape, this.shape)) return false;
+    if (instruction.op !== "elementwise") return false;
+    if (this.product && !this.acceptsEpilogue(this.product, instruction)) return false;
+    if (this.shape && !sameShape(instruction.outs[0].shape, this.shape)) return false;
     if (this.steps + instruction.attrs[0] > MAX_STEPS) return false;
+    const shape = this.shape ?? instruction.outs[0].shape;
+    const window = this.windowFor(instruction);
     const aligned = (v: View, written: boolean): boolean => {
-      const known = this.views.get(v.storage);
+      const known = v.storage === window?.storage ? new Set([viewKey(window)]) : this.views.get(v.storage);
       if (!known || !(written || this.writes.has(v.storage))) return true;
-      return known.size === 1 && known.has(viewKey(v)) && sameShape(v.shape, this.shape);
+      return known.size === 1 && known.has(viewKey(v)) && sameShape(v.shape, shape);
     };
     if (!instruction.outs.every((v) => aligned(v, true))) return false;
     if (!instruction.ins.every((x) => !isView(x) || aligned(x, false))) return false;
@@ -39,12 +56,41 @@ class Group {
     for (const m of members) for (const x of m.ins) inputs.add(isView(x) ? viewKey(x) : x);
     let outputs = 0;
     for (const m of members) outputs += m.outs.length;
-    return inputs.size <= MAX_INPUTS && outputs <= MAX_OUTPUTS;
+    // A product has two operands, and an output of its own where others read it too.
+    const taken = this.product ? 1 : 0;
+    return inputs.size + taken <= MAX_INPUTS && outputs + taken <= MAX_OUTPUTS;
+  }
+
+  /** How the product is read, as the first reader has it. */
+  private windowFor({ ins }: Instruction): View | null {
+    const c = this.product?.outs[0].storage;
+    return this.window ?? ins.find((x): x is View => isView(x) && x.storage === c) ?? null;
+  }
+
+  /** The same for the epilogue of a product: it goes through the elements as the product does. */
+  private acceptsEpilogue(product: Instruction, instruction: Instruction): boolean {
+    const { outs, ins } = instruction;
+    // The factors are read for as long as blocks of the result are written.
+    if (outs.some((v) => product.ins.some((x) => isView(x) && x.storage === v.storage))) return false;
+    const window = this.windowFor(instruction);
+    if (!window || !sameShape(window.shape, outs[0].shape)) return false;
+    const layout = layoutOf(window, product.outs[0]);
+    return layout !== null && [...outs, ...ins].every((x) => relaid(x, layout) !== undefined);
   }
 
   add(instruction: Instruction): void {
+    this.shape ??= instruction.outs[0].shape;
+    if (this.product && !this.window) {
+      this.window = this.windowFor(instruction) as View;
+      this.layout = layoutOf(this.window, this.product.outs[0]);
+      this.views.set(this.window.storage, new Set([viewKey(this.window)]));
+    }
     this.members.push(instruction);
     this.steps += instruction.attrs[0];
+    this.note(instruction);
+  }
+
+  private note(instruction: Instruction): void {
     const note = (v: View): void => {
       const known = this.views.get(v.storage);
       if (known) known.add(viewKey(v));
@@ -57,6 +103,15 @@ class Group {
     for (const x of instruction.ins) if (isView(x)) note(x);
   }
 }
+
+/** The kernel of a product with an epilogue. */
+const EPILOGUE = "matmulFused";
+
+/** Where an instruction that depends on all of these groups joins best: the latest product, else the latest. */
+const preferred = (groups: readonly Group[]): Group[] => [
+  ...groups.filter((g) => g.product).reverse(),
+  ...groups.slice(-1).filter((g) => !g.product),
+];
 
 export function fuseElementwise(instructions: readonly Instruction[], { device, survives }: Rewrite): Instruction[] {
   /** Positions of the instructions that read a storage. */
@@ -76,29 +131,44 @@ export function fuseElementwise(instructions: readonly Instruction[], { device, 
 
   const close = (group: Group): void => {
     open = open.filter((g) => g !== group);
-    if (group.members.length === 1) {
-      out.push(group.members[0]);
+    const { product, members, window, layout } = group;
+    if (members.length === 0 || (members.length === 1 && !product)) {
+      out.push(product ?? members[0]);
       return;
     }
     // A value that only the group reads stays in registers.
-    const inside = new Set(group.members.map((m) => position.get(m)));
+    const inside = new Set(members.map((m) => position.get(m)));
     const stored = new Map<string, View>();
-    for (const member of group.members) {
-      const at = position.get(member) as number;
-      for (const v of member.outs) {
-        const later = (readers.get(v.storage) ?? []).some((r) => r > at && !inside.has(r));
-        if (later || survives(v.storage)) stored.set(viewKey(v), v);
-      }
-    }
+    const keep = (v: View, at: number): void => {
+      const later = (readers.get(v.storage) ?? []).some((r) => r > at && !inside.has(r));
+      if (later || survives(v.storage)) stored.set(viewKey(v), v);
+    };
+    if (product && window) keep(window, position.get(product) as number);
+    for (const member of members) for (const v of member.outs) keep(v, position.get(member) as number);
     const outs = [...stored.values()];
-    const { attrs, ins } = merge(device, group.members, outs);
-    out.push({ op: "elementwise", attrs, outs, ins, work: group.members[0].work });
+    if (!product || !window || !layout) {
+      const { attrs, ins } = merge(device, members, outs);
+      out.push({ op: "elementwise", attrs, outs, ins, work: members[0].work });
+      return;
+    }
+    const { attrs, ins } = merge(device, members, outs, [window]);
+    const laid = <T extends Operand>(x: T): T => relaid(x, layout) as T;
+    const work = product.work + members[0].work;
+    out.push({ op: EPILOGUE, attrs, outs: outs.map(laid), ins: [...product.ins, ...ins.slice(1).map(laid)], work });
   };
+
+  /** A product that an element-wise instruction reads. */
+  const opens = ({ op, outs: [c] }: Instruction): boolean =>
+    op === "matmul" &&
+    device.ops.has(EPILOGUE) &&
+    c.dtype === "float32" &&
+    isContiguous(c.shape, c.strides) &&
+    (readers.get(c.storage) ?? []).some((r) => instructions[r].op === "elementwise");
 
   for (const instruction of instructions) {
     const before = open.filter((g) => g.conflicts(instruction));
     // It may join one of the groups that it depends on (the latest), or an independent one of its shape.
-    const candidates = before.length > 0 ? before.slice(-1) : open;
+    const candidates = before.length > 0 ? preferred(before) : open.filter((g) => !g.product);
     const home = candidates.find((g) => g.accepts(instruction));
     for (const g of before) if (g !== home) close(g);
     if (home) {
@@ -107,6 +177,8 @@ export function fuseElementwise(instructions: readonly Instruction[], { device, 
       const group = new Group(instruction.outs[0].shape);
       group.add(instruction);
       open.push(group);
+    } else if (opens(instruction)) {
+      open.push(new Group(null, instruction));
     } else {
       out.push(instruction);
     }

@@ -6,6 +6,7 @@ import type { Instruction } from "../capture.js";
 import { shareSubexpressions } from "./cse.js";
 import { dropDead } from "./dce.js";
 import { fuseElementwise } from "./fuse.js";
+import { hoist } from "./hoist.js";
 
 export interface Rewrite {
   readonly device: Device;
@@ -13,9 +14,9 @@ export interface Rewrite {
   readonly survives: (storage: Storage) => boolean;
 }
 
+/** In order; a test takes some out to see what they change. */
+export const rewrites = [dropDead, shareSubexpressions, fuseElementwise, hoist];
+
 export function optimise(instructions: readonly Instruction[], rewrite: Rewrite): readonly Instruction[] {
-  let list = dropDead(instructions, rewrite);
-  list = shareSubexpressions(list, rewrite);
-  list = fuseElementwise(list, rewrite);
-  return list;
+  return rewrites.reduce((list, apply) => apply(list, rewrite), instructions);
 }

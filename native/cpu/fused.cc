@@ -1,0 +1,104 @@
+// The kernel `matmulFused`: a product whose blocks go through an element-wise program while they are in the cache,
+// instead of to memory.
+#include <algorithm>
+
+#include "../graph/instruction.h"
+#include "elementwise.h"
+#include "gemm.h"
+#include "layout.h"
+
+namespace nabla {
+namespace {
+
+Matrix matrix(const View& v) { return {v.data, v.strides[0], v.strides[1], v.strides[2]}; }
+
+// The element-wise part as a call of its own, with the product as its first input.
+struct Rest {
+  View outs[kMaxOutputs], ins[kMaxInputs];
+  Call call;
+
+  explicit Rest(const Call& all) {
+    const View &a = all.in[0], &b = all.in[1];
+    std::copy(all.out, all.out + all.nOut, outs);
+    std::copy(all.in + 2, all.in + all.nIn, ins + 1);
+    View& c = ins[0];
+    c.dtype = DType::f32;
+    c.present = true;
+    c.ndim = 3;
+    c.shape[0] = a.shape[0], c.shape[1] = a.shape[1], c.shape[2] = b.shape[2];
+    std::fill_n(c.strides, 3, 0);
+    call = all;
+    call.out = outs;
+    call.in = ins;
+    call.nIn = all.nIn - 1;
+  }
+
+  // Makes it that of one product of the batch: a plane, which lies on its side when `column`.
+  void toPlane(int64_t batch, bool column) {
+    const auto plane = [&](View& v) {
+      if (v.ndim == 0) return;
+      if (v.data != nullptr) v.data += batch * v.strides[0] * int64_t(sizeOf(v.dtype));
+      const int rows = column ? 2 : 1, cols = column ? 1 : 2;
+      const int32_t shape[] = {v.shape[rows], v.shape[cols]};
+      const int64_t strides[] = {v.strides[rows], v.strides[cols]};
+      v.ndim = 2;
+      std::copy_n(shape, 2, v.shape);
+      std::copy_n(strides, 2, v.strides);
+    };
+    for (int j = 0; j < call.nOut; j++) plane(outs[j]);
+    for (int i = 0; i < call.nIn; i++) plane(ins[i]);
+  }
+};
+
+struct Context {
+  const Call& call;
+  const Rest& first;  // of the first product of the batch
+  const ElementwisePlane& plane;
+  bool column;  // the product is a single column, and its blocks lie along it
+};
+
+void runBlock(void* context, int64_t batch, int64_t row, int64_t rows, int64_t col, int64_t cols, void* block,
+              int64_t blockRow, int64_t blockCol) {
+  const Context& c = *static_cast<const Context*>(context);
+  ElementwisePlane::Rectangle where = {row, rows, col, cols};
+  ElementwisePlane::Block from = {static_cast<float*>(block), blockRow, blockCol};
+  if (c.column) where = {col, cols, row, rows}, from = {from.data, blockCol, blockRow};
+  if (batch == 0) return c.plane.run(c.first.call, where, from);
+  Rest rest(c.call);
+  rest.toPlane(batch, c.column);
+  c.plane.run(rest.call, where, from);
+}
+
+}  // namespace
+
+void check_matmulFused(const Call& call) {
+  if (call.nIn < 2 || !call.in[0].present || !call.in[1].present) fail("PROGRAM", "%s: takes two matrices", call.op);
+  const View &a = call.in[0], &b = call.in[1];
+  expectDims(call, "the first input", a, 3);
+  expectDims(call, "the second input", b, 3);
+  expectDType(call, "the first input", a, DType::f32);
+  expectDType(call, "the second input", b, DType::f32);
+  if (a.shape[0] != b.shape[0] || a.shape[2] != b.shape[1])
+    fail("PROGRAM", "%s: shapes %s and %s do not match", call.op, shapeText(a).c_str(), shapeText(b).c_str());
+  const Rest rest(call);
+  check_elementwise(rest.call);
+}
+
+void run_matmulFused(const Call& call) {
+  const View &a = call.in[0], &b = call.in[1];
+  if (call.out[0].numel() == 0) return;
+  const int64_t M = a.shape[1], N = b.shape[2];
+  const bool column = N == 1;
+  Rest first(call);
+  first.toPlane(0, column);
+  std::unique_ptr<Prepared> once;
+  std::unique_ptr<Prepared>& plane = call.keep ? *call.keep : once;
+  if (!plane) plane = ElementwisePlane::prepare(first.call, 0, false);
+  const Context context = {call, first, static_cast<const ElementwisePlane&>(*plane), column};
+  const Epilogue epilogue = {const_cast<Context*>(&context), runBlock};
+  // Row-major, as the result of `matmul` would be, so that the same bits come out.
+  const Matrix c = {nullptr, M * N, N, 1};
+  gemm({DType::f32, a.shape[0], M, N, a.shape[2], matrix(a), matrix(b), c, false, &epilogue});
+}
+
+}  // namespace nabla
