@@ -83,7 +83,8 @@ class Pass {
   /** Frees the temporaries of the node that was just visited, and the gradients that nobody waits for any more. */
   private freeAfter(grads: readonly (Tensor | null)[]): void {
     for (const g of grads) if (g) this.forget(g);
-    for (const t of this.scope?.close(this) ?? []) this.made.add(t);
+    if (this.scope === null) return;
+    this.scope.close(this, this.made);
     for (const g of grads) if (g && this.made.has(g) && !this.has(g)) this.free(g);
   }
 
@@ -141,15 +142,17 @@ class Pass {
       const grads = this.pending.get(node);
       if (!grads) continue;
       this.pending.delete(node);
-      const arrived = [...grads];
-      this.callHooks(node, grads);
-      for (const i of targetsOf.get(node) ?? []) {
-        results[i] = grads[(targets as Edge[])[i].index] ?? null;
-        if (results[i]) this.kept.add(results[i]);
+      const arrived = node.hooks ? [...grads] : grads;
+      if (node.hooks) this.callHooks(node.hooks, grads);
+      if (targets) {
+        for (const i of targetsOf.get(node) ?? []) {
+          results[i] = grads[targets[i].index] ?? null;
+          if (results[i]) this.kept.add(results[i]);
+        }
       }
       if (node instanceof LeafNode) {
         if (!targets && grads[0]) this.accumulate(node.tensor, grads[0]);
-      } else if (through.has(node)) {
+      } else if (through === null || through.has(node)) {
         this.propagate(node, grads);
         if (!this.retainGraph) node.release();
       }
@@ -235,9 +238,8 @@ class Pass {
     leaf.grad = own;
   }
 
-  private callHooks(node: GradNode, grads: (Tensor | null)[]): void {
-    if (!node.hooks) return;
-    for (const [index, hooks] of node.hooks) {
+  private callHooks(all: NonNullable<GradNode["hooks"]>, grads: (Tensor | null)[]): void {
+    for (const [index, hooks] of all) {
       for (const hook of hooks) {
         const grad = grads[index];
         if (!grad) continue;
@@ -258,23 +260,31 @@ class Pass {
   }
 }
 
+let walks = 0;
+
 /**
- * The nodes to visit, latest first, and those among them to walk through: with targets, only those from which another
- * target can be reached.
+ * The nodes to visit, latest first, and those among them to walk through: null for all; with targets, only those from
+ * which another target can be reached.
  */
 function order(
   starts: readonly GradNode[],
   targets: readonly Edge[] | undefined,
-): { nodes: GradNode[]; through: ReadonlySet<GradNode> } {
-  const seen = new Set<GradNode>();
+): { nodes: GradNode[]; through: ReadonlySet<GradNode> | null } {
+  const walk = ++walks;
+  const nodes: GradNode[] = [];
   const stack = [...starts];
   for (let node = stack.pop(); node; node = stack.pop()) {
-    if (seen.has(node)) continue;
-    seen.add(node);
-    for (const edge of node.edges) if (edge && !seen.has(edge.node)) stack.push(edge.node);
+    if (node.walk === walk) continue;
+    node.walk = walk;
+    nodes.push(node);
+    const { edges } = node;
+    for (let i = 0; i < edges.length; i++) {
+      const next = edges[i]?.node;
+      if (next && next.walk !== walk) stack.push(next);
+    }
   }
-  const nodes = [...seen].sort((a, b) => b.id - a.id);
-  if (!targets) return { nodes, through: seen };
+  nodes.sort((a, b) => b.id - a.id);
+  if (!targets) return { nodes, through: null };
   const useful = new Set(targets.map((t) => t.node));
   const through = new Set<GradNode>();
   for (let i = nodes.length - 1; i >= 0; i--) {

@@ -7,7 +7,11 @@ import { builtin } from "../package.js";
 import { Storage } from "../tensor/storage.js";
 import { encode, OPERAND_WORDS, type Operand, type Resolver } from "./encode.js";
 
-/** Elements of work after which a batch is handed to the device's own thread instead of waiting for a read. */
+/**
+ * Elements of work after which a batch is handed to the device's own thread instead of waiting for a read: before the
+ * next instruction or at the end of the running job. A read that comes at once runs the batch on its own thread, which
+ * saves the waking of another (50 µs).
+ */
 const SUBMIT_WORK = 1 << 17;
 /** Bytes and buffers allocated between two looks at what the garbage collector has found dead. */
 const SWEEP_BYTES = 16 << 20;
@@ -17,6 +21,7 @@ export class Stream {
   private readonly words: Int32Array;
   private end = 0;
   private work = 0;
+  private submitting = false;
   private bytesSinceSweep = 0;
   private buffersSinceSweep = 0;
   /** An upper bound of the bytes in use, made exact when it reaches the limit. */
@@ -171,12 +176,17 @@ export class Stream {
 
   /** Slots are good for one batch, so room is made before they are bound. */
   private room(words: number): void {
-    if (this.end + words > this.words.length) this.submit();
+    if (this.end + words > this.words.length || this.work > SUBMIT_WORK) this.submit();
   }
 
   private worked(work: number): void {
     this.work += work;
-    if (this.work > SUBMIT_WORK) this.submit();
+    if (this.work <= SUBMIT_WORK || this.submitting) return;
+    this.submitting = true;
+    queueMicrotask(() => {
+      this.submitting = false;
+      if (this.work > SUBMIT_WORK) this.submit();
+    });
   }
 
   private reset(): number {

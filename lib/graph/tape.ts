@@ -64,6 +64,8 @@ export class GradNode {
   readonly trace: string | undefined = modes.anomaly ? callers() : undefined;
   hooks: Map<number, Hook[]> | undefined = undefined;
   released = false;
+  /** The last backward pass whose order this node has its place in. */
+  walk = 0;
 
   constructor(
     /** Name of the forward operation. */
@@ -185,10 +187,17 @@ export class SavedValues {
   }
 
   release(): void {
-    for (const kept of [...this.inputs, ...this.outputs]) {
-      if (kept && "value" in kept) kept.release();
-      else kept?.tensor.release();
-    }
+    releaseAll(this.inputs);
+    releaseAll(this.outputs);
+  }
+}
+
+function releaseAll(list: readonly (Kept | Recomputed | undefined)[]): void {
+  for (let i = 0; i < list.length; i++) {
+    const kept = list[i];
+    if (kept === undefined) continue;
+    if ("value" in kept) kept.release();
+    else kept.tensor.release();
   }
 }
 

@@ -1,17 +1,22 @@
 // Matrix products. Shapes in comments: … batch dimensions, M×K · K×N → M×N.
 import { ShapeError } from "../errors.js";
+import type { View } from "../graph/encode.js";
 import { resultType } from "../tensor/dtype.js";
 import { broadcastShapes, type Shape, show } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
 import {
   apply1,
   checkTensor,
+  commonDevice,
+  emit,
+  empty,
   type Input,
   installMethods,
   type MethodsOf,
   type OpDef,
   operation,
   own,
+  recordOne,
 } from "./define.js";
 import { add, mul } from "./elementwise.js";
 import { expand, reshape, transpose } from "./movement.js";
@@ -23,7 +28,7 @@ interface Across {
   readonly b: boolean;
 }
 
-/** B×M×K · B×K×N → B×M×N. The gradient of a transposed matrix is computed transposed, so that it gets its layout. */
+/** B×M×K · B×K×N → B×M×N, or of matrices without B. The gradient of a transposed matrix is computed transposed, so that it gets its layout. */
 const matmulDef: OpDef<Across> = {
   name: "matmul",
   saves: (needs) => ({ inputs: [...(needs[1] ? [0] : []), ...(needs[0] ? [1] : [])] }),
@@ -33,20 +38,41 @@ const matmulDef: OpDef<Across> = {
   ],
   work: ([a, b]: readonly Input[]) => {
     const [x, y] = [a as Tensor, b as Tensor];
-    return (x.numel * y.shape[2]) / 16;
+    return (x.numel * y.shape[y.ndim - 1]) / 16;
   },
 };
 
-const flipped = (x: Tensor): Tensor => transpose(x, 1, 2);
+const flipped = (x: Tensor): Tensor => transpose(x, -2, -1);
 
 /** a·b, or the same as (bᵀ·aᵀ)ᵀ. */
 const laid = (across: boolean, a: Tensor, b: Tensor): Tensor =>
   across ? flipped(product(flipped(b), flipped(a))) : product(a, b);
 
-const isAcross = ({ shape, strides }: Tensor): boolean => shape[1] > 1 && shape[2] > 1 && strides[1] < strides[2];
+function isAcross({ shape, strides }: Tensor): boolean {
+  const n = shape.length;
+  return shape[n - 2] > 1 && shape[n - 1] > 1 && strides[n - 2] < strides[n - 1];
+}
 
-const product = (a: Tensor, b: Tensor): Tensor =>
-  apply1(matmulDef, [a, b], [], [a.shape[0], a.shape[1], b.shape[2]], a.dtype, { a: isAcross(a), b: isAcross(b) });
+function product(a: Tensor, b: Tensor): Tensor {
+  const across = { a: isAcross(a), b: isAcross(b) };
+  if (a.ndim === 3) {
+    return apply1(matmulDef, [a, b], [], [a.shape[0], a.shape[1], b.shape[2]], a.dtype, across);
+  }
+  const device = commonDevice([a, b], "matmul");
+  const out = empty([a.shape[0], b.shape[1]], a.dtype, device, "matmul");
+  const work = (a.numel * b.shape[1]) / 16;
+  emit(device, "matmul", [], [alone(out)], [alone(a), alone(b)], work);
+  return recordOne(matmulDef, [a, b], out, [], across);
+}
+
+/** A matrix as the kernel takes it: a batch of one. */
+const alone = ({ storage, dtype, offset, shape, strides }: Tensor): View => ({
+  storage,
+  dtype,
+  offset,
+  shape: [1, shape[0], shape[1]],
+  strides: [shape[0] * shape[1], strides[0], strides[1]],
+});
 
 /**
  * Matrix product with PyTorch's rules: vectors are promoted to matrices and demoted again, leading dimensions are
@@ -72,6 +98,7 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
         `(${a.shape[a.ndim - 1]}) must equal the ${b.ndim === 1 ? "only" : "second-to-last"} dimension of the second (${inner})`,
     );
   }
+  if (a.ndim === 2 && b.ndim === 2 && a.dtype === b.dtype) return product(a, b);
   return operation(() => {
     let x = cast(a, dtype);
     let y = cast(b, dtype);

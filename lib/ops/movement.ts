@@ -62,10 +62,8 @@ const permuteDef: ViewDef<readonly number[]> = {
   name: "permute",
   grad: ([g], { extra }) => {
     const inverse = new Array<number>(extra.length);
-    extra.forEach((from, to) => {
-      inverse[from] = to;
-    });
-    return [permute(g!, inverse)];
+    for (let to = 0; to < extra.length; to++) inverse[extra[to]] = to;
+    return [permuted(g!, inverse)];
   },
 };
 
@@ -77,14 +75,17 @@ export function permute(x: Tensor, dims: readonly number[]): Tensor {
   if (order.length !== x.ndim || new Set(order).size !== x.ndim) {
     throw new ShapeError(`permute: ${show(dims)} must name each of the ${x.ndim} dimensions of ${show(x.shape)} once`);
   }
-  return applyView(
-    permuteDef,
-    x,
-    order.map((d) => x.shape[d]),
-    order.map((d) => x.strides[d]),
-    x.offset,
-    order,
-  );
+  return permuted(x, order);
+}
+
+function permuted(x: Tensor, order: readonly number[]): Tensor {
+  const shape = new Array<number>(order.length);
+  const strides = new Array<number>(order.length);
+  for (let i = 0; i < order.length; i++) {
+    shape[i] = x.shape[order[i]];
+    strides[i] = x.strides[order[i]];
+  }
+  return applyView(permuteDef, x, shape, strides, x.offset, order);
 }
 
 /** Two dimensions swapped; shares memory. */
@@ -94,8 +95,9 @@ export function transpose(x: Tensor, dim0: number, dim1: number): Tensor {
   const a = normalizeAxis(dim0, x.ndim, "transpose");
   const b = normalizeAxis(dim1, x.ndim, "transpose");
   if (x.ndim === 0) return x;
-  [order[a], order[b]] = [order[b], order[a]];
-  return permute(x, order);
+  order[a] = b;
+  order[b] = a;
+  return permuted(x, order);
 }
 
 /** The transpose of a matrix (at most two dimensions); shares memory. */

@@ -79,17 +79,34 @@ function flatten(data: TensorData): { values: Values; shape: number[]; dtype: DT
   const values: (number | bigint | boolean)[] = new Array(numelOf(shape));
   let next = 0;
   let kinds = 0;
-  const walk = (d: unknown, depth: number, path: string): void => {
+  /** Where the walk is, for messages. */
+  const at: number[] = [];
+  const path = (depth: number): string =>
+    at
+      .slice(0, depth)
+      .map((i) => `[${i}]`)
+      .join("");
+  const walk = (d: unknown, depth: number): void => {
     if (depth < shape.length) {
       const list = d as ArrayLike<unknown>;
       const size = Array.isArray(d) || ArrayBuffer.isView(d) ? list.length : undefined;
       if (size !== shape[depth]) {
         throw new ShapeError(
-          `tensor: ragged array: data${path} has ${size === undefined ? "no length" : `${size} elements`}, ` +
+          `tensor: ragged array: data${path(depth)} has ${size === undefined ? "no length" : `${size} elements`}, ` +
             `but the first of its kind has ${shape[depth]}; all rows must have the same length`,
         );
       }
-      for (let i = 0; i < size; i++) walk(list[i], depth + 1, `${path}[${i}]`);
+      const last = depth + 1 === shape.length;
+      for (let i = 0; i < size; i++) {
+        const value = list[i];
+        if (last && typeof value === "number") {
+          kinds |= 1;
+          values[next++] = value;
+          continue;
+        }
+        at[depth] = i;
+        walk(value, depth + 1);
+      }
       return;
     }
     switch (typeof d) {
@@ -104,16 +121,16 @@ function flatten(data: TensorData): { values: Values; shape: number[]; dtype: DT
         break;
       default:
         if (Array.isArray(d) || ArrayBuffer.isView(d)) {
-          throw new ShapeError(`tensor: ragged array: data${path} is an array where its neighbours are numbers`);
+          throw new ShapeError(`tensor: ragged array: data${path(depth)} is an array where its neighbours are numbers`);
         }
         throw new DTypeError(
-          `tensor: data${path} is ${describe(d)}; numbers, booleans and bigints are accepted` +
+          `tensor: data${path(depth)} is ${describe(d)}; numbers, booleans and bigints are accepted` +
             (d instanceof Tensor ? " (clone() copies a tensor, stack([…]) joins several)" : ""),
         );
     }
     values[next++] = d as number;
   };
-  walk(data, 0, "");
+  walk(data, 0);
   const dtype = kinds === 2 ? "bool" : kinds === 4 ? "int64" : "float32";
   return { values, shape, dtype };
 }
@@ -140,12 +157,18 @@ function convert(values: Values, dtype: DType, own: DType): TypedArray {
   const { array, kind } = dtypeFacts[dtype];
   if (own === dtype && ArrayBuffer.isView(values) && values instanceof array) return values as unknown as TypedArray;
   const out = new array(values.length);
+  if (dtype === "float32" || dtype === "float64") {
+    for (let i = 0; i < values.length; i++) {
+      const v = values[i];
+      out[i] = typeof v === "number" ? v : Number(v);
+    }
+    return out;
+  }
   for (let i = 0; i < values.length; i++) {
     const v = values[i];
     if (kind === "bool") out[i] = Number(v) !== 0 ? 1 : 0;
     else if (dtype === "float16") out[i] = floatToHalf(Number(v));
     else if (dtype === "bfloat16") out[i] = floatToBfloat(Number(v));
-    else if (kind === "float") out[i] = Number(v);
     else {
       if (typeof v === "number" && !Number.isFinite(v)) {
         throw new DTypeError(`tensor: ${v} at position ${i} cannot be ${dtype}; use a floating point dtype`);

@@ -32,10 +32,15 @@ function exact(value: bigint): number {
 /** Row-major values as nested arrays of `shape`. */
 export function nest(values: TypedArray, dtype: DType, shape: Shape): NestedArray {
   const at = decoder(values, dtype);
+  const plain = dtype === "float32" || dtype === "float64" || dtype === "int32";
   let next = 0;
   const build = (dim: number): NestedArray => {
     if (dim === shape.length) return at(next++);
     const list = new Array<NestedArray>(shape[dim]);
+    if (plain && dim + 1 === shape.length) {
+      for (let i = 0; i < list.length; i++) list[i] = values[next++] as number;
+      return list;
+    }
     for (let i = 0; i < list.length; i++) list[i] = build(dim + 1);
     return list;
   };

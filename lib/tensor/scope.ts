@@ -10,15 +10,13 @@ export class Scope {
     this.tensors.push(tensor);
   }
 
-  /** Disposes of everything made inside except what `kept` has; returns that. */
-  close(kept: { has(tensor: Tensor): boolean }): Tensor[] {
-    const left: Tensor[] = [];
-    for (const t of this.tensors) {
-      if (kept.has(t)) left.push(t);
+  /** Disposes of everything made inside except what `kept` has, which is added to `left`. */
+  close(kept: { has(tensor: Tensor): boolean }, left?: Set<Tensor>): void {
+    const { tensors } = this;
+    for (let t = tensors.pop(); t; t = tensors.pop()) {
+      if (kept.has(t)) left?.add(t);
       else t.dispose();
     }
-    this.tensors.length = 0;
-    return left;
   }
 }
 
