@@ -338,7 +338,7 @@ class Multiply {
   // Measured: what decides is the cost of adding up the lanes of K/lanes steps against that of M uses of a packed b.
   bool preferDot() const {
     return p.K >= 4 * simd.lanes &&
-           (170 * p.M <= std::min<int64_t>(p.K, 1200) * simd.lanes || (p.N < simd.lanes && p.K >= 8 * simd.lanes));
+           (220 * p.M <= std::min<int64_t>(p.K, 1200) * simd.lanes || (p.N < simd.lanes && p.K >= 8 * simd.lanes));
   }
 
   void planDot(double work, int threads) {

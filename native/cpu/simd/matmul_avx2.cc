@@ -20,7 +20,14 @@ struct F32 : Transpose8x8 {
   static INLINE void storeMask(T* p, M m, V v) { _mm256_maskstore_ps(p, m, v); }
   static INLINE V fma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
   static INLINE V add(V a, V b) { return _mm256_add_ps(a, b); }
-  static INLINE T sum(V v) { return sum8(v); }
+  static constexpr int kSums = 4;
+  static INLINE void sum(const V* v, T* to) {
+    const V ab = _mm256_add_ps(_mm256_permute2f128_ps(v[0], v[1], 0x20), _mm256_permute2f128_ps(v[0], v[1], 0x31));
+    const V cd = _mm256_add_ps(_mm256_permute2f128_ps(v[2], v[3], 0x20), _mm256_permute2f128_ps(v[2], v[3], 0x31));
+    const V acbd = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
+    const V sums = _mm256_hadd_ps(acbd, acbd);
+    _mm_storeu_ps(to, _mm_unpacklo_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps(sums, 1)));
+  }
 };
 
 struct F64 : Transpose4x4 {
@@ -37,7 +44,12 @@ struct F64 : Transpose4x4 {
   static INLINE void storeMask(T* p, M m, V v) { _mm256_maskstore_pd(p, m, v); }
   static INLINE V fma(V a, V b, V c) { return _mm256_fmadd_pd(a, b, c); }
   static INLINE V add(V a, V b) { return _mm256_add_pd(a, b); }
-  static INLINE T sum(V v) { return sum4(v); }
+  static constexpr int kSums = 4;
+  static INLINE void sum(const V* v, T* to) {
+    const V ab = _mm256_add_pd(_mm256_permute2f128_pd(v[0], v[1], 0x20), _mm256_permute2f128_pd(v[0], v[1], 0x31));
+    const V cd = _mm256_add_pd(_mm256_permute2f128_pd(v[2], v[3], 0x20), _mm256_permute2f128_pd(v[2], v[3], 0x31));
+    store(to, _mm256_permute4x64_pd(_mm256_hadd_pd(ab, cd), 0xd8));
+  }
 };
 
 }  // namespace

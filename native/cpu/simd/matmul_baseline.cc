@@ -18,7 +18,7 @@ struct F32 {
   using T = float;
   using V = __m128;
   using M = int;
-  static constexpr int kLanes = 4, kVectors = 2, kRows[] = {8, 6}, kDotRows = 2, kDotCols = 4, kCombine = 8, kBlock = 4;
+  static constexpr int kLanes = 4, kVectors = 2, kRows[] = {8, 6}, kDotRows = 2, kDotCols = 4, kCombine = 8, kBlock = 4, kWideBlock = 0;
   static INLINE V zero() { return _mm_setzero_ps(); }
   static INLINE V set1(T x) { return _mm_set1_ps(x); }
   static INLINE V load(const T* p) { return _mm_loadu_ps(p); }
@@ -36,9 +36,10 @@ struct F32 {
   }
   static INLINE V fma(V a, V b, V c) { return _mm_add_ps(_mm_mul_ps(a, b), c); }
   static INLINE V add(V a, V b) { return _mm_add_ps(a, b); }
-  static INLINE T sum(V v) {
-    const V s = _mm_add_ps(v, _mm_movehl_ps(v, v));
-    return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
+  static constexpr int kSums = 1;
+  static INLINE void sum(const V* v, T* to) {
+    const V s = _mm_add_ps(*v, _mm_movehl_ps(*v, *v));
+    *to = _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
   }
   static INLINE void transposeBlock(const T* src, int64_t s, T* dst, int64_t d) {
     V r0 = load(src), r1 = load(src + s), r2 = load(src + 2 * s), r3 = load(src + 3 * s);
@@ -54,7 +55,7 @@ struct F64 {
   using T = double;
   using V = __m128d;
   using M = int;
-  static constexpr int kLanes = 2, kVectors = 2, kRows[] = {8, 6}, kDotRows = 2, kDotCols = 4, kCombine = 8, kBlock = 2;
+  static constexpr int kLanes = 2, kVectors = 2, kRows[] = {8, 6}, kDotRows = 2, kDotCols = 4, kCombine = 8, kBlock = 2, kWideBlock = 0;
   static INLINE V zero() { return _mm_setzero_pd(); }
   static INLINE V set1(T x) { return _mm_set1_pd(x); }
   static INLINE V load(const T* p) { return _mm_loadu_pd(p); }
@@ -67,7 +68,8 @@ struct F64 {
   }
   static INLINE V fma(V a, V b, V c) { return _mm_add_pd(_mm_mul_pd(a, b), c); }
   static INLINE V add(V a, V b) { return _mm_add_pd(a, b); }
-  static INLINE T sum(V v) { return _mm_cvtsd_f64(_mm_add_sd(v, _mm_unpackhi_pd(v, v))); }
+  static constexpr int kSums = 1;
+  static INLINE void sum(const V* v, T* to) { *to = _mm_cvtsd_f64(_mm_add_sd(*v, _mm_unpackhi_pd(*v, *v))); }
   static INLINE void transposeBlock(const T* src, int64_t s, T* dst, int64_t d) {
     const V r0 = load(src), r1 = load(src + s);
     store(dst, _mm_unpacklo_pd(r0, r1));
@@ -87,7 +89,7 @@ struct Scalar {
   using V = Element;
   using M = int;
   static constexpr int kLanes = 1, kVectors = 4, kRows[] = {4, 4, 4, 4}, kDotRows = 2, kDotCols = 4, kCombine = 4,
-                       kBlock = 1;
+                       kBlock = 1, kWideBlock = 0;
   static INLINE V zero() { return 0; }
   static INLINE V set1(T x) { return x; }
   static INLINE V load(const T* p) { return *p; }
@@ -99,7 +101,8 @@ struct Scalar {
   }
   static INLINE V fma(V a, V b, V c) { return a * b + c; }
   static INLINE V add(V a, V b) { return a + b; }
-  static INLINE T sum(V v) { return v; }
+  static constexpr int kSums = 1;
+  static INLINE void sum(const V* v, T* to) { *to = *v; }
   static INLINE void transposeBlock(const T* src, int64_t, T* dst, int64_t) { *dst = *src; }
 };
 using F32 = Scalar<float>;

@@ -5,8 +5,9 @@
 //   kLanes, kVectors, kRows  lanes; widest tile; rows of a tile 1, 2, … vectors wide (so that rows × vectors
 //                            accumulators, one row of b and a broadcast fit in the registers)
 //   kDotRows, kDotCols       the dot tile; kCombine: rows of b that `combine` reads together
-//   zero set1 load store mask loadMask storeMask fma(a, b, c) = a·b + c, add, sum
-//   kBlock, transposeBlock   a square of kBlock elements
+//   zero set1 load store mask loadMask storeMask fma(a, b, c) = a·b + c, add
+//   sum(v, to), kSums        the sums of the lanes of kSums vectors
+//   kBlock, transposeBlock   a square of kBlock elements; kWideBlock, transposeWideBlock: a larger one, or 0
 //
 // Everything here has internal linkage: no code of one instruction set can be picked by the linker for another.
 // An element of the result is always formed in the same order, whatever tile it falls in.
@@ -114,10 +115,18 @@ void dotTile(int64_t k, const typename S::T* a, int64_t aRow, const typename S::
       UNROLL for (int j = 0; j < N; j++) acc[i][j] = S::fma(x, y[j], acc[i][j]);
     }
   }
+  // Adding up lanes takes as long as 100 steps of k: some accumulators at a time, all in one order.
+  constexpr int kSums = S::kSums, kAll = (R * N + kSums - 1) / kSums * kSums;
+  typename S::T sums[kAll];
+  UNROLL for (int n = 0; n < kAll; n += kSums) {
+    V some[kSums];
+    UNROLL for (int m = 0; m < kSums; m++) some[m] = n + m < R * N ? acc[(n + m) / N][(n + m) % N] : S::zero();
+    S::sum(some, sums + n);
+  }
   UNROLL for (int i = 0; i < R; i++) {
     UNROLL for (int j = 0; j < N; j++) {
       typename S::T* to = c + i * cRow + j * cCol;
-      *to = accumulate ? *to + S::sum(acc[i][j]) : S::sum(acc[i][j]);
+      *to = accumulate ? *to + sums[i * N + j] : sums[i * N + j];
     }
   }
 }
@@ -193,19 +202,30 @@ void combine(int64_t rows, int64_t n, int64_t k, const typename S::T* a, int64_t
   }
 }
 
-template <class S>
-void transpose(int64_t rows, int64_t cols, const typename S::T* src, int64_t srcCol, typename S::T* dst,
-               int64_t dstRow) {
-  constexpr int B = S::kBlock;
+// As many whole blocks of B columns as there are; returns how many columns that makes.
+template <class S, int B, void (*block)(const typename S::T*, int64_t, typename S::T*, int64_t)>
+int64_t transposeBlocks(int64_t rows, int64_t cols, const typename S::T* src, int64_t srcCol, typename S::T* dst,
+                        int64_t dstRow) {
   int64_t j = 0;
   for (; j + B <= cols; j += B) {
     const typename S::T* from = src + j * srcCol;
     int64_t i = 0;
-    for (; i + B <= rows; i += B) S::transposeBlock(from + i, srcCol, dst + i * dstRow + j, dstRow);
+    for (; i + B <= rows; i += B) block(from + i, srcCol, dst + i * dstRow + j, dstRow);
     for (; i < rows; i++) {
       for (int jj = 0; jj < B; jj++) dst[i * dstRow + j + jj] = from[jj * srcCol + i];
     }
   }
+  return j;
+}
+
+template <class S>
+void transpose(int64_t rows, int64_t cols, const typename S::T* src, int64_t srcCol, typename S::T* dst,
+               int64_t dstRow) {
+  int64_t j = 0;
+  // A line of the result at a time, where the instruction set can.
+  if constexpr (S::kWideBlock > 0)
+    j = transposeBlocks<S, S::kWideBlock, S::transposeWideBlock>(rows, cols, src, srcCol, dst, dstRow);
+  j += transposeBlocks<S, S::kBlock, S::transposeBlock>(rows, cols - j, src + j * srcCol, srcCol, dst + j, dstRow);
   for (; j < cols; j++) {
     for (int64_t i = 0; i < rows; i++) dst[i * dstRow + j] = src[j * srcCol + i];
   }

@@ -16,7 +16,7 @@ struct F32 {
   using V = float32x4_t;
   using M = int;
   static constexpr int kLanes = 4, kVectors = 3, kRows[] = {12, 12, 8}, kDotRows = 4, kDotCols = 4, kCombine = 8,
-                       kBlock = 4;
+                       kBlock = 4, kWideBlock = 0;
   static INLINE V zero() { return vdupq_n_f32(0); }
   static INLINE V set1(T x) { return vdupq_n_f32(x); }
   static INLINE V load(const T* p) { return vld1q_f32(p); }
@@ -34,7 +34,8 @@ struct F32 {
   }
   static INLINE V fma(V a, V b, V c) { return vfmaq_f32(c, a, b); }
   static INLINE V add(V a, V b) { return vaddq_f32(a, b); }
-  static INLINE T sum(V v) { return vaddvq_f32(v); }
+  static constexpr int kSums = 1;
+  static INLINE void sum(const V* v, T* to) { *to = vaddvq_f32(*v); }
   static INLINE void transposeBlock(const T* src, int64_t s, T* dst, int64_t d) {
     const float32x4x2_t low = vtrnq_f32(load(src), load(src + s));
     const float32x4x2_t high = vtrnq_f32(load(src + 2 * s), load(src + 3 * s));
@@ -50,7 +51,7 @@ struct F64 {
   using V = float64x2_t;
   using M = int;
   static constexpr int kLanes = 2, kVectors = 3, kRows[] = {12, 12, 8}, kDotRows = 4, kDotCols = 4, kCombine = 8,
-                       kBlock = 2;
+                       kBlock = 2, kWideBlock = 0;
   static INLINE V zero() { return vdupq_n_f64(0); }
   static INLINE V set1(T x) { return vdupq_n_f64(x); }
   static INLINE V load(const T* p) { return vld1q_f64(p); }
@@ -63,7 +64,8 @@ struct F64 {
   }
   static INLINE V fma(V a, V b, V c) { return vfmaq_f64(c, a, b); }
   static INLINE V add(V a, V b) { return vaddq_f64(a, b); }
-  static INLINE T sum(V v) { return vaddvq_f64(v); }
+  static constexpr int kSums = 1;
+  static INLINE void sum(const V* v, T* to) { *to = vaddvq_f64(*v); }
   static INLINE void transposeBlock(const T* src, int64_t s, T* dst, int64_t d) {
     const V r0 = load(src), r1 = load(src + s);
     store(dst, vzip1q_f64(r0, r1));

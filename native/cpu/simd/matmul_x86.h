@@ -1,4 +1,4 @@
-// The 256-bit parts that the AVX2 and AVX-512 matrix kernels share: transposition, sums, float16 conversion.
+// The 256-bit parts that the AVX2 and AVX-512 matrix kernels share: transposition, float16 conversion.
 #pragma once
 #include <immintrin.h>
 
@@ -12,19 +12,8 @@
 
 namespace {
 
-INLINE float sum8(__m256 v) {
-  __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-  return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
-}
-
-INLINE double sum4(__m256d v) {
-  const __m128d s = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
-  return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
-}
-
 struct Transpose8x8 {
-  static constexpr int kBlock = 8;
+  static constexpr int kBlock = 8, kWideBlock = 0;
   static INLINE __m256 halves(const float* low, const float* high) {
     return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(low)), _mm_loadu_ps(high), 1);
   }
@@ -46,7 +35,7 @@ struct Transpose8x8 {
 };
 
 struct Transpose4x4 {
-  static constexpr int kBlock = 4;
+  static constexpr int kBlock = 4, kWideBlock = 0;
   static INLINE __m256d halves(const double* low, const double* high) {
     return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(low)), _mm_loadu_pd(high), 1);
   }
