@@ -6,6 +6,7 @@ import { rows as allRows, describeMachine, watchBusyness } from "nablajs/bench";
 import { Field, measureRow } from "./harness/measure.mjs";
 import { limits, ourselves, peers } from "./harness/peers.mjs";
 import { best, judgeAll, markdown, titleOf } from "./harness/report.mjs";
+import { measureStart } from "./harness/start.mjs";
 
 const help = `Usage: npm run bench [-- options]
 
@@ -49,7 +50,7 @@ function options() {
       return list;
     };
     const only = values.only === undefined ? undefined : words(values.only);
-    const known = new Set(allRows.flatMap(({ id }) => [id, id[0]]));
+    const known = new Set(["S", "S1", ...allRows.flatMap(({ id }) => [id, id[0]])]);
     const unknown = only?.find((id) => !known.has(id));
     if (unknown)
       throw new Error(
@@ -145,7 +146,8 @@ function save() {
 }
 
 const versions = new Map();
-const wanted = allRows.filter(({ id }) => !asked.only || asked.only.some((o) => o === id || o === id[0]));
+const wants = (id) => !asked.only || asked.only.some((o) => o === id || o === id[0]);
+const wanted = allRows.filter(({ id }) => wants(id));
 for (const threads of asked.threads) {
   const field = new Field(threads);
   fields.set(threads, field);
@@ -170,25 +172,34 @@ for (const threads of asked.threads) {
       const found = field.versionsOf(e.id);
       if (found.length) versions.set(e.id, found);
     }
-    result.rows.push(measured);
-    save();
-    const ours = best(
-      measured,
-      measured.contestants.filter((c) => c.ours),
-    );
-    const peer = best(
-      measured,
-      measured.contestants.filter((c) => !c.ours),
-    );
-    const figure = (c) =>
-      c ? `${Number(c.best.toPrecision(3))} ${measured.unit} (${`${c.peer} ${c.variant}`.trim()})` : "nothing";
-    say(`${titleOf(measured)}: ${figure(ours)}; best peer ${figure(peer)}; ${Math.round(result.seconds)} s so far`);
+    add(measured);
   }
   field.close();
+}
+if (!stop.signal.aborted && wants("S1")) {
+  const wanted = (name) => asked.peers.some((id) => peers[id].name === name);
+  for (const row of await measureStart({ rounds: asked.rounds, signal: stop.signal, wanted })) add(row);
 }
 save();
 say(`${resolve(asked.json)} and .md beside it`);
 process.exit(stop.signal.aborted ? 130 : 0);
+
+/** Keeps a row, and says in a line what came out. */
+function add(measured) {
+  result.rows.push(measured);
+  save();
+  const ours = best(
+    measured,
+    measured.contestants.filter((c) => c.ours),
+  );
+  const peer = best(
+    measured,
+    measured.contestants.filter((c) => !c.ours),
+  );
+  const figure = (c) =>
+    c ? `${Number(c.best.toPrecision(3))} ${measured.unit} (${`${c.peer} ${c.variant}`.trim()})` : "nothing";
+  say(`${titleOf(measured)}: ${figure(ours)}; best peer ${figure(peer)}; ${Math.round(result.seconds)} s so far`);
+}
 
 /** Peers that no row of this kind is about need not be started for it. */
 function takesPart(entrant, row) {

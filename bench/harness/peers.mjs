@@ -73,6 +73,7 @@ export const peers = {
   "tfjs-cpu": { name: "tfjs-cpu", find: inNode("tfjs.mjs", ["@tensorflow/tfjs"], ["cpu"]), threads: 1 },
   "jax-js": { name: "jax-js", find: inNode("jax.mjs", ["@jax-js/jax"]), threads: 1 },
   plain: { name: "plain JS", find: inNode("plain.mjs", []), kinds: ["matmul", "mlp"], threads: 1 },
+  "ml-matrix": { name: "ml-matrix", find: async () => [], kinds: [] },
   "tfjs-node": {
     name: "tfjs-node",
     find: async () => {

@@ -1,5 +1,6 @@
 // The `nabla` command: finds the subcommand and runs it.
 import { version } from "../index.js";
+import { bench } from "./bench.js";
 import { doctor } from "./doctor.js";
 import { UsageError } from "./usage.js";
 
@@ -13,6 +14,10 @@ const commands: Readonly<Record<string, Command>> = {
   doctor: {
     summary: "say what this machine offers, what Nabla uses of it, and what to do about what is missing",
     run: doctor,
+  },
+  bench: {
+    summary: "measure how fast this machine's device is, in about a minute",
+    run: bench,
   },
 };
 
