@@ -1,6 +1,7 @@
 // Adagrad and Adadelta: step sizes from sums or averages of squared gradients.
 
 import { uncaptured } from "../graph/capture.js";
+import type { Scalar } from "../graph/encode.js";
 import { add, div, mul, sqrt, square, sub } from "../ops/elementwise.js";
 import { defineUpdate } from "../ops/update.js";
 import { fullLike } from "../tensor/create.js";
@@ -37,17 +38,19 @@ export class Adagrad extends Optimizer<AdagradOptions> {
     for (const key of Object.keys(this.defaults ?? h) as (keyof AdagradOptions)[]) checkHyper("Adagrad", key, h[key]);
   }
 
-  protected update(p: Tensor, grad: Tensor, state: ParamState, group: ParamGroup<AdagradOptions>): void {
+  protected numbers(group: ParamGroup<AdagradOptions>, step: () => number): (() => number)[] {
+    return [() => group.lr / (1 + (step() - 1) * group.lrDecay), () => group.weightDecay, () => group.eps];
+  }
+
+  protected update(
+    p: Tensor,
+    grad: Tensor,
+    state: ParamState,
+    group: ParamGroup<AdagradOptions>,
+    numbers: readonly Scalar[],
+  ): void {
     state.slots.sum ??= uncaptured(() => fullLike(p, group.initialAccumulatorValue));
-    adagradRule(
-      [p, state.slots.sum],
-      [grad],
-      [
-        this.number(() => group.lr / (1 + (state.step - 1) * group.lrDecay)),
-        this.number(() => group.weightDecay),
-        this.number(() => group.eps),
-      ],
-    );
+    adagradRule([p, state.slots.sum], [grad], numbers);
   }
 }
 
@@ -80,17 +83,17 @@ export class Adadelta extends Optimizer<AdadeltaOptions> {
     checkHyper("Adadelta", "rho", h.rho, 0, 1);
   }
 
-  protected update(p: Tensor, grad: Tensor, state: ParamState, group: ParamGroup<AdadeltaOptions>): void {
-    adadeltaRule(
-      [p, this.slot(state, "squareAvg", p), this.slot(state, "accDelta", p)],
-      [grad],
-      [
-        this.number(() => group.lr),
-        this.number(() => group.rho),
-        this.number(() => 1 - group.rho),
-        this.number(() => group.eps),
-        this.number(() => group.weightDecay),
-      ],
-    );
+  protected numbers(group: ParamGroup<AdadeltaOptions>): (() => number)[] {
+    return [() => group.lr, () => group.rho, () => 1 - group.rho, () => group.eps, () => group.weightDecay];
+  }
+
+  protected update(
+    p: Tensor,
+    grad: Tensor,
+    state: ParamState,
+    _group: ParamGroup<AdadeltaOptions>,
+    numbers: readonly Scalar[],
+  ): void {
+    adadeltaRule([p, this.slot(state, "squareAvg", p), this.slot(state, "accDelta", p)], [grad], numbers);
   }
 }

@@ -74,6 +74,10 @@ export class LBFGS extends Optimizer<LBFGSOptions> {
     }
   }
 
+  protected numbers(): (() => number)[] {
+    return [];
+  }
+
   protected update(): void {
     throw new ValueError("LBFGS: step needs a closure that computes the loss and its gradients");
   }

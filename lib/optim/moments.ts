@@ -1,4 +1,5 @@
 // Relatives of Adam: Adamax, NAdam, RAdam and Lion.
+import type { Scalar } from "../graph/encode.js";
 import { abs, add, div, maximum, mul, sign, sqrt, square, sub } from "../ops/elementwise.js";
 import { defineUpdate } from "../ops/update.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -30,10 +31,17 @@ abstract class WithMoments<H extends MomentOptions> extends Optimizer<H> {
   }
 
   /** β₁, 1 − β₁, β₂, 1 − β₂, then what the rule asks for. */
-  protected numbers(group: ParamGroup<H>, more: readonly (() => number)[]) {
-    const decays = [0, 1].flatMap((i) => [() => group.betas[i], () => 1 - group.betas[i]]);
-    return [...decays, ...more].map((n) => this.number(n));
+  protected numbers(group: ParamGroup<H>, step: () => number): (() => number)[] {
+    return [
+      () => group.betas[0],
+      () => 1 - group.betas[0],
+      () => group.betas[1],
+      () => 1 - group.betas[1],
+      ...this.more(group, step),
+    ];
   }
+
+  protected abstract more(group: ParamGroup<H>, step: () => number): (() => number)[];
 }
 
 const adamaxRule = defineUpdate("Adamax", ([p, m0, u0], [gradient], [beta1, rest1, beta2, , rate, eps, penalty]) => {
@@ -49,12 +57,17 @@ export class Adamax extends WithMoments<AdamaxOptions> {
     super(params, chosen<AdamaxOptions>("Adamax", { lr: 2e-3, betas, eps: 1e-8, weightDecay: 0 }, options));
   }
 
-  protected update(p: Tensor, grad: Tensor, state: ParamState, group: ParamGroup<AdamaxOptions>): void {
-    const numbers = this.numbers(group, [
-      () => group.lr / (1 - group.betas[0] ** state.step),
-      () => group.eps,
-      () => group.weightDecay,
-    ]);
+  protected more(group: ParamGroup<AdamaxOptions>, step: () => number): (() => number)[] {
+    return [() => group.lr / (1 - group.betas[0] ** step()), () => group.eps, () => group.weightDecay];
+  }
+
+  protected update(
+    p: Tensor,
+    grad: Tensor,
+    state: ParamState,
+    _group: ParamGroup<AdamaxOptions>,
+    numbers: readonly Scalar[],
+  ): void {
     adamaxRule([p, this.slot(state, "expAvg", p), this.slot(state, "expInf", p)], [grad], numbers);
   }
 }
@@ -102,16 +115,25 @@ export class NAdam extends WithMoments<NAdamOptions> {
     checkHyper("NAdam", "momentumDecay", h.momentumDecay);
   }
 
-  protected update(p: Tensor, grad: Tensor, state: ParamState, group: ParamGroup<NAdamOptions>): void {
+  protected more(group: ParamGroup<NAdamOptions>, step: () => number): (() => number)[] {
     const mu = (t: number): number => nesterovMomentum(group.betas[0], group.momentumDecay, t);
     const product = (t: number): number => momentumProduct(group.betas[0], group.momentumDecay, t);
-    const numbers = this.numbers(group, [
-      () => (group.lr * (1 - mu(state.step))) / (1 - product(state.step)),
-      () => (group.lr * mu(state.step + 1)) / (1 - product(state.step + 1)),
-      () => 1 - group.betas[1] ** state.step,
+    return [
+      () => (group.lr * (1 - mu(step()))) / (1 - product(step())),
+      () => (group.lr * mu(step() + 1)) / (1 - product(step() + 1)),
+      () => 1 - group.betas[1] ** step(),
       () => group.eps,
       () => group.weightDecay,
-    ]);
+    ];
+  }
+
+  protected update(
+    p: Tensor,
+    grad: Tensor,
+    state: ParamState,
+    _group: ParamGroup<NAdamOptions>,
+    numbers: readonly Scalar[],
+  ): void {
     nadamRule([p, this.slot(state, "expAvg", p), this.slot(state, "expAvgSq", p)], [grad], numbers);
   }
 }
@@ -132,11 +154,11 @@ export class RAdam extends WithMoments<AdamaxOptions> {
     super(params, chosen<AdamaxOptions>("RAdam", { lr: 1e-3, betas, eps: 1e-8, weightDecay: 0 }, options));
   }
 
-  protected update(p: Tensor, grad: Tensor, state: ParamState, group: ParamGroup<AdamaxOptions>): void {
+  protected more(group: ParamGroup<AdamaxOptions>, step: () => number): (() => number)[] {
     /** Factor of the adaptive step; 0 while the variance of the second moment is not tractable. */
     const rectified = (): number => {
       const [beta1, beta2] = group.betas;
-      const t = state.step;
+      const t = step();
       const correction = 1 - beta2 ** t;
       const most = 2 / (1 - beta2) - 1;
       const rho = most - (2 * t * beta2 ** t) / correction;
@@ -144,12 +166,21 @@ export class RAdam extends WithMoments<AdamaxOptions> {
       const r = Math.sqrt(((rho - 4) * (rho - 2) * most) / ((most - 4) * (most - 2) * rho));
       return (group.lr / (1 - beta1 ** t)) * r * Math.sqrt(correction);
     };
-    const numbers = this.numbers(group, [
+    return [
       rectified,
-      () => (rectified() === 0 ? group.lr / (1 - group.betas[0] ** state.step) : 0),
+      () => (rectified() === 0 ? group.lr / (1 - group.betas[0] ** step()) : 0),
       () => group.eps,
       () => group.weightDecay,
-    ]);
+    ];
+  }
+
+  protected update(
+    p: Tensor,
+    grad: Tensor,
+    state: ParamState,
+    _group: ParamGroup<AdamaxOptions>,
+    numbers: readonly Scalar[],
+  ): void {
     radamRule([p, this.slot(state, "expAvg", p), this.slot(state, "expAvgSq", p)], [grad], numbers);
   }
 }
@@ -165,8 +196,17 @@ export class Lion extends WithMoments<MomentOptions> {
     super(params, chosen<MomentOptions>("Lion", { lr: 1e-4, betas: [0.9, 0.99], weightDecay: 0 }, options));
   }
 
-  protected update(p: Tensor, grad: Tensor, state: ParamState, group: ParamGroup<MomentOptions>): void {
-    const numbers = this.numbers(group, [() => group.lr, () => 1 - group.lr * group.weightDecay]);
+  protected more(group: ParamGroup<MomentOptions>): (() => number)[] {
+    return [() => group.lr, () => 1 - group.lr * group.weightDecay];
+  }
+
+  protected update(
+    p: Tensor,
+    grad: Tensor,
+    state: ParamState,
+    _group: ParamGroup<MomentOptions>,
+    numbers: readonly Scalar[],
+  ): void {
     lionRule([p, this.slot(state, "expAvg", p)], [grad], numbers);
   }
 }

@@ -1,5 +1,6 @@
 // RMSprop.
 import { depends } from "../graph/capture.js";
+import type { Scalar } from "../graph/encode.js";
 import { add, div, mul, sqrt, square, sub } from "../ops/elementwise.js";
 import { defineUpdate } from "../ops/update.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -60,24 +61,29 @@ export class RMSprop extends Optimizer<RMSpropOptions> {
     checkHyper("RMSprop", "alpha", h.alpha, 0, 1);
   }
 
-  protected update(p: Tensor, grad: Tensor, state: ParamState, group: ParamGroup<RMSpropOptions>): void {
-    const [centered, momentum] = depends(() => `${group.centered} ${group.momentum !== 0}`)
-      .split(" ")
-      .map((flag) => flag === "true");
+  protected numbers(group: ParamGroup<RMSpropOptions>): (() => number)[] {
+    return [
+      () => group.lr,
+      () => group.alpha,
+      () => 1 - group.alpha,
+      () => group.eps,
+      () => group.weightDecay,
+      () => group.momentum,
+    ];
+  }
+
+  protected update(
+    p: Tensor,
+    grad: Tensor,
+    state: ParamState,
+    group: ParamGroup<RMSpropOptions>,
+    numbers: readonly Scalar[],
+  ): void {
+    const centered = depends(() => group.centered);
+    const momentum = depends(() => group.momentum !== 0);
     const targets = [p, this.slot(state, "squareAvg", p)];
     if (centered) targets.push(this.slot(state, "gradAvg", p));
     if (momentum) targets.push(this.slot(state, "momentumBuffer", p));
-    rules[centered ? 1 : 0][momentum ? 1 : 0](
-      targets,
-      [grad],
-      [
-        this.number(() => group.lr),
-        this.number(() => group.alpha),
-        this.number(() => 1 - group.alpha),
-        this.number(() => group.eps),
-        this.number(() => group.weightDecay),
-        this.number(() => group.momentum),
-      ],
-    );
+    rules[centered ? 1 : 0][momentum ? 1 : 0](targets, [grad], numbers);
   }
 }
