@@ -2,9 +2,9 @@
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { rows as allRows, describeMachine, watchBusyness } from "nablajs/bench";
+import { rows as allRows, describeMachine, watchBusyness } from "../dist/bench.mjs";
 import { Field, measureRow } from "./harness/measure.mjs";
-import { limits, ourselves, peers } from "./harness/peers.mjs";
+import { installPackages, limits, ourselves, ownPeer, peers } from "./harness/peers.mjs";
 import { best, judgeAll, markdown, titleOf } from "./harness/report.mjs";
 import { measureStart } from "./harness/start.mjs";
 
@@ -14,7 +14,8 @@ const help = `Usage: npm run bench [-- options]
   --threads 1,2       numbers of threads (default: 1,2)
   --devices cpu,js    devices of ours (default: cpu,js)
   --peers ort,torch   whom to measure against (default: all; none: an empty list)
-                      ${Object.keys(peers).join(", ")}
+                      ${Object.keys(peers).join(", ")},
+                      or the path of an .mjs of your own that speaks as those in bench/peers do
   --rounds 7          turns that everybody has
   --json out.json     where the results go; the report lies beside it, as .md (default: bench/results/latest.json)
   --list              what rows and peers there are
@@ -57,7 +58,7 @@ function options() {
         `--only: there is no row ${unknown}; there are ${[...new Set(allRows.map((r) => r.id))].join(", ")}`,
       );
     const asked = words(values.peers);
-    const stranger = asked.find((id) => !(id in peers));
+    const stranger = asked.find((id) => !(id in peers) && !id.endsWith(".mjs"));
     if (stranger) throw new Error(`--peers: ${stranger} is not known; known are ${Object.keys(peers).join(", ")}`);
     return {
       ...values,
@@ -99,7 +100,7 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
 async function enlist() {
   const list = [
     ...asked.devices.map((device) => ({ id: `nabla ${device}`, device, ours: true, ...ourselves(device) })),
-    ...asked.peers.map((id) => ({ id, ...peers[id], quiet: true })),
+    ...asked.peers.map((id) => ({ id, ...(peers[id] ?? ownPeer(id)) })),
   ];
   await Promise.all(
     [...list, limits].map(async (one) => {
@@ -118,6 +119,7 @@ async function enlist() {
 const started = performance.now();
 const busyness = watchBusyness();
 const machine = describeMachine();
+await installPackages(asked.peers, say);
 const everybody = await enlist();
 const result = {
   date: new Date().toISOString().slice(0, 16).replace("T", " "),
@@ -177,7 +179,7 @@ for (const threads of asked.threads) {
   field.close();
 }
 if (!stop.signal.aborted && wants("S1")) {
-  const wanted = (name) => asked.peers.some((id) => peers[id].name === name);
+  const wanted = (name) => asked.peers.some((id) => peers[id]?.name === name);
   for (const row of await measureStart({ rounds: asked.rounds, signal: stop.signal, wanted })) add(row);
 }
 save();

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { readJson, run, say, tool } from "./lib.mjs";
 
 /** Tests of the packaging, the loader and the sources do not depend on the device that is asked for. */
-const deviceIndependent = ["test/package/**", "test/device/addon*", "test/repository*"];
+const deviceIndependent = ["test/package/**", "test/device/addon*", "test/repository*", "test/bench/harness*"];
 
 const node = (path, ...args) => run(process.execPath, [tool(path), ...args]);
 const reports = mkdtempSync(join(tmpdir(), "nabla-test-"));

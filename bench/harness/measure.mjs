@@ -14,7 +14,7 @@ import {
   referenceOf,
   summarize,
   workOf,
-} from "nablajs/bench";
+} from "../../dist/bench.mjs";
 import { environment } from "./peers.mjs";
 import { PeerCrash, PeerProcess } from "./process.mjs";
 
@@ -126,6 +126,11 @@ export async function measureRow(row, field, entrants, limits, options) {
     const more = row.spec.kind === "matmul" ? { operands: operandsOf(row.spec), links: linksOf(row.spec) } : {};
     const request = { do: "prepare", spec: { ...row.spec, ...more }, folder, names };
     const gaps = [];
+    /** What goes wrong after an interruption is nobody's fault. */
+    const gap = (peer, variant, error) => {
+      if (signal?.aborted) return;
+      gaps.push({ peer, ...(variant ? { variant } : {}), why: error.message, crashed: error instanceof PeerCrash });
+    };
     const seats = [];
 
     // Those that wait for a compiler or an interpreter wait together.
@@ -143,11 +148,11 @@ export async function measureRow(row, field, entrants, limits, options) {
               const member = await field.member(place, way);
               if (entrant.ways.length > 1) title = `${entrant.name} ${member.about.version.replace(/\+.*/, "")}`;
               const { variants, why } = await member.process.ask(request);
-              if (variants.length === 0 && !entrant.quiet) gaps.push({ peer: title, why, none: true });
+              if (variants.length === 0) gaps.push({ peer: title, why, none: true });
               for (const name of variants)
                 seats.push({ entrant, title, member, name, order: [entrants.indexOf(entrant), i] });
             } catch (error) {
-              gaps.push({ peer: title, why: error.message, crashed: error instanceof PeerCrash });
+              gap(title, "", error);
             }
           }),
         );
@@ -174,7 +179,7 @@ export async function measureRow(row, field, entrants, limits, options) {
         reference ??= { at: Array.from(output.keys()), values: output, absolute: 0, relative: 2e-4 };
         ready.push({ ...seat, one });
       } catch (error) {
-        gaps.push({ peer: seat.title, variant: seat.name, why: error.message, crashed: error instanceof PeerCrash });
+        gap(seat.title, seat.name, error);
       }
     }
 
@@ -213,8 +218,9 @@ export async function measureRow(row, field, entrants, limits, options) {
       if (at < 0) return { ...result(seat, [seat.one]), once: true };
       return result(seat, measured[at].times, measured[at].error);
     });
-    for (const c of results.filter((c) => c.error))
-      gaps.push({ peer: c.peer, variant: c.variant, why: c.error, crashed: true });
+    timed.forEach((seat, i) => {
+      if (measured[i].error) gap(seat.title, seat.name, measured[i].error);
+    });
     return {
       id: row.id,
       name: row.name,
@@ -253,6 +259,7 @@ async function limitContestants({ specs }, field, limits, gaps) {
       });
     } catch (error) {
       gaps.push({ peer: "limit", why: error.message });
+      return [];
     }
   }
   return seats;

@@ -1,33 +1,40 @@
 // Who is measured: ourselves and the peers, each with what it takes to start it, or why it cannot be.
 import { execFile } from "node:child_process";
-import { createRequire } from "node:module";
-import { delimiter, join } from "node:path";
+import { existsSync } from "node:fs";
+import { basename, delimiter, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { buildNative } from "./native.mjs";
 
-const folder = join(import.meta.dirname, "../peers");
-const require = createRequire(import.meta.url);
+const bench = resolve(import.meta.dirname, "..");
+const folder = join(bench, "peers");
+const hasPackage = (name) => existsSync(join(bench, "node_modules", name, "package.json"));
 
-/** Finds a package without running it. */
-function hasPackage(name) {
+/** Installs the packages of bench/ if some of those that peers need are missing. None of their scripts runs. */
+export async function installPackages(ids, say) {
+  const missing = ids.flatMap((id) => peers[id]?.packages ?? []).filter((name) => !hasPackage(name));
+  if (missing.length === 0) return;
+  say(`installing the peers' packages: ${[...new Set(missing)].join(", ")} …`);
   try {
-    require.resolve(`${name}/package.json`);
-    return true;
+    const install = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
+    await promisify(execFile)("npm", install, { cwd: bench, timeout: 600_000, shell: process.platform === "win32" });
   } catch (error) {
-    return error.code === "ERR_PACKAGE_PATH_NOT_EXPORTED"; // it is there and hides its manifest
+    say(`npm install failed, they stay gaps: ${(error.stderr || error.message).trim().split("\n")[0]}`);
   }
 }
 
 /** A peer in Node that needs some packages. */
-const inNode =
-  (file, packages, args = []) =>
-  async () => {
+const inNode = (file, packages, args = []) => ({
+  packages,
+  async find() {
     const missing = packages.find((name) => !hasPackage(name));
     if (missing) throw new Error(`${missing} is not installed (npm install --ignore-scripts in bench/)`);
-    return [{ command: process.execPath, args: ["--expose-gc", join(folder, file), ...args] }];
-  };
+    return [{ command: process.execPath, args: ["--expose-gc", resolve(folder, file), ...args] }];
+  },
+});
 
-const native = (source, options) => async () => [{ command: await buildNative(source, options), args: [] }];
+const native = (source, options) => ({
+  find: async () => [{ command: await buildNative(source, options), args: [] }],
+});
 
 /** Every Python at hand that has PyTorch: those of BENCH_PYTHON, the one on the PATH, Debian's. */
 async function pythons() {
@@ -37,16 +44,14 @@ async function pythons() {
     ...PATH.split(delimiter).map((place) => join(place, "python3")),
     "/usr/bin/python3",
   ];
+  // Asked of the installation, because importing takes seconds; one that cannot be imported ends its process, a gap.
+  const ask = "import importlib.metadata as m, importlib.util as u; u.find_spec('torch') and print(m.version('torch'))";
   const seen = new Map();
   await Promise.all(
     candidates.map(async (path, i) => {
-      try {
-        const real = await promisify(execFile)(path, ["-c", "import sys, torch; print(torch.__version__, sys.prefix)"]);
-        const [version] = real.stdout.split(" ");
-        if (!seen.has(version) || seen.get(version).i > i) seen.set(version, { i, path });
-      } catch {
-        // no such Python, or one without PyTorch
-      }
+      const { stdout } = await promisify(execFile)(path, ["-c", ask]).catch(() => ({ stdout: "" }));
+      const version = stdout.trim();
+      if (version && (!seen.has(version) || seen.get(version).i > i)) seen.set(version, { i, path });
     }),
   );
   if (seen.size === 0) throw new Error("no python3 here imports torch (Debian: apt-get install python3-torch)");
@@ -60,20 +65,21 @@ async function pythons() {
  * `threads: 1` says that it cannot use more, `kinds` that it does no other work than that.
  */
 export const peers = {
-  ort: { name: "onnxruntime-node", find: inNode("ort.mjs", ["onnxruntime-node"]) },
+  ort: { name: "onnxruntime-node", ...inNode("ort.mjs", ["onnxruntime-node"]) },
   torch: { name: "torch", find: pythons },
-  openblas: { name: "OpenBLAS", find: native("openblas.c", ["-lopenblas"]), kinds: ["matmul"] },
-  onednn: { name: "oneDNN", find: native("onednn.cc", ["-ldnnl", "-fopenmp"]), kinds: ["matmul"] },
-  c: { name: "C loop", find: native("loops.c", ["-Ofast"]), kinds: ["unary", "softmax"], threads: 1 },
+  openblas: { name: "OpenBLAS", ...native("openblas.c", ["-lopenblas"]), kinds: ["matmul"] },
+  onednn: { name: "oneDNN", ...native("onednn.cc", ["-ldnnl", "-fopenmp"]), kinds: ["matmul"] },
+  c: { name: "C loop", ...native("loops.c", ["-Ofast"]), kinds: ["unary", "softmax"], threads: 1 },
   "tfjs-wasm": {
     name: "tfjs-wasm",
-    find: inNode("tfjs.mjs", ["@tensorflow/tfjs", "@tensorflow/tfjs-backend-wasm"], ["wasm"]),
+    ...inNode("tfjs.mjs", ["@tensorflow/tfjs", "@tensorflow/tfjs-backend-wasm"], ["wasm"]),
     threads: 1,
   },
-  "tfjs-cpu": { name: "tfjs-cpu", find: inNode("tfjs.mjs", ["@tensorflow/tfjs"], ["cpu"]), threads: 1 },
-  "jax-js": { name: "jax-js", find: inNode("jax.mjs", ["@jax-js/jax"]), threads: 1 },
-  plain: { name: "plain JS", find: inNode("plain.mjs", []), kinds: ["matmul", "mlp"], threads: 1 },
-  "ml-matrix": { name: "ml-matrix", find: async () => [], kinds: [] },
+  "tfjs-cpu": { name: "tfjs-cpu", ...inNode("tfjs.mjs", ["@tensorflow/tfjs"], ["cpu"]), threads: 1 },
+  "jax-js": { name: "jax-js", ...inNode("jax.mjs", ["@jax-js/jax"]), threads: 1 },
+  plain: { name: "plain JS", ...inNode("plain.mjs", []), kinds: ["matmul", "mlp"], threads: 1 },
+  // For its start and size only.
+  "ml-matrix": { name: "ml-matrix", packages: ["ml-matrix"], find: async () => [], kinds: [] },
   "tfjs-node": {
     name: "tfjs-node",
     find: async () => {
@@ -84,11 +90,14 @@ export const peers = {
 
 export const ourselves = (device) => ({
   name: device === "cpu" ? "nabla" : `nabla, ${device}`,
-  find: inNode("nabla.mjs", ["nablajs"], [device]),
+  ...inNode("nabla.mjs", [], [device]),
   ...(device === "js" ? { threads: 1 } : {}),
 });
 
-export const limits = { name: "limit", find: native("limits.c", []) };
+/** A peer of the user's own: a program for Node that speaks as those in peers/ do. */
+export const ownPeer = (path) => ({ name: basename(path).replace(/\.\w+$/, ""), ...inNode(resolve(path), []) });
+
+export const limits = { name: "limit", ...native("limits.c", []) };
 
 /** The environment of a peer: so many threads, by every name that libraries listen to, and no choice of kernels. */
 export function environment(threads) {

@@ -1,5 +1,5 @@
 // Results as Markdown: a table for each row, the targets, the gaps, the machine.
-import { groups } from "nablajs/bench";
+import { groups } from "../../dist/bench.mjs";
 import { judge } from "./targets.mjs";
 
 const digits = (v) => {
@@ -53,7 +53,7 @@ function table(row) {
   const ordered = [...row.contestants].sort(
     (a, b) => Number(b.ours) - Number(a.ours) || (higherIsBetter(row) ? -1 : 1) * ((a.best ?? 0) - (b.best ?? 0)),
   );
-  for (const c of ordered) {
+  for (const c of ordered.filter((one) => one.best !== undefined)) {
     const share = row.limit && c.best && (higherIsBetter(row) ? c.best / row.limit.value : row.limit.value / c.best);
     const ratio = c.ours ? ratioOf(row, c, peer) : undefined;
     const name = `${c.peer}${c.variant ? `, ${c.variant}` : ""}${c.once ? " (once)" : ""}`;

@@ -3,8 +3,9 @@
 import { execFile } from "node:child_process";
 import { existsSync, lstatSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
-import { summarize } from "nablajs/bench";
+import { summarize } from "../../dist/bench.mjs";
 import { environment } from "./peers.mjs";
 
 const run = promisify(execFile);
@@ -15,8 +16,8 @@ const modules = join(bench, "node_modules");
 /** Programs that make [[1, 2], [3, 4]] · [[5, 6], [7, 8]] and end with the first element in `first`: 19. */
 const programs = {
   nabla: {
-    packages: ["nablajs"],
-    code: `import { tensor } from "nablajs";
+    packages: [],
+    code: `import { tensor } from "${pathToFileURL(join(root, "dist/index.mjs"))}";
       const first = tensor([[1, 2], [3, 4]]).matmul(tensor([[5, 6], [7, 8]])).dataSync()[0];`,
   },
   "onnxruntime-node": {

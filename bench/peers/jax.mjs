@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { defaultDevice, init, jit, nn, numpy as np, valueAndGrad } from "@jax-js/jax";
-import { CHECKED_STEPS } from "nablajs/bench";
+import { CHECKED_STEPS } from "../../dist/bench.mjs";
 import { serve, variant } from "./serve.mjs";
 
 await init("wasm");

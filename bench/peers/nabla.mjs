@@ -1,6 +1,7 @@
 // Ourselves, through the public package: node nabla.mjs DEVICE
-import { examine, setDefaultDevice, setNumThreads, version } from "nablajs";
-import { workload } from "nablajs/bench";
+
+import { workload } from "../../dist/bench.mjs";
+import { examine, setDefaultDevice, setNumThreads, version } from "../../dist/index.mjs";
 import { serve, threads } from "./serve.mjs";
 
 setDefaultDevice(process.argv[2]);

@@ -1,8 +1,8 @@
 // onnxruntime-node: models of one operation, or of a network, written here in ONNX's protobuf.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { linksOf, operandsOf } from "nablajs/bench";
 import ort from "onnxruntime-node";
+import { linksOf, operandsOf } from "../../dist/bench.mjs";
 import { serve, threads, variant } from "./serve.mjs";
 
 const require = createRequire(import.meta.url);

@@ -1,5 +1,5 @@
 // Loops as one writes them by hand, in plain JavaScript.
-import { CHECKED_STEPS, PlainMlp, plainMatmul } from "nablajs/bench";
+import { CHECKED_STEPS, PlainMlp, plainMatmul } from "../../dist/bench.mjs";
 import { serve, variant } from "./serve.mjs";
 
 await serve({ version: process.version }, (spec, data) => {

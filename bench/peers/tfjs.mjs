@@ -2,7 +2,7 @@
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import * as tf from "@tensorflow/tfjs";
-import { CHECKED_STEPS, lenet } from "nablajs/bench";
+import { CHECKED_STEPS, lenet } from "../../dist/bench.mjs";
 import { serve, variant } from "./serve.mjs";
 
 const [, , backend] = process.argv;

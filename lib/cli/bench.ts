@@ -75,7 +75,9 @@ export async function bench(args: string[]): Promise<number> {
   print(
     `${machine.cpu}, ${machine.cores} cores, ${machine.system}, Node ${machine.node}, load ${machine.load.toFixed(1)}`,
   );
-  print(`device ${defaultDevice.name}, kernels ${isa.name}, ${threads.count} thread(s)`);
+  print(
+    `device ${defaultDevice.name}${defaultDevice.name === "js" ? "" : `, kernels ${isa.name}, ${threads.count} thread(s)`}`,
+  );
 
   const stop = new AbortController();
   const interrupt = () => stop.abort();

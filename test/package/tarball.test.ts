@@ -62,12 +62,28 @@ describe("the installed package", () => {
     expect(runs("both.mjs")).toBe("0 true\n");
   });
 
-  it("loads nothing native when it is imported", () => {
+  it("loads neither anything native nor the benchmarking core when it is imported", () => {
     user.write(
       "lazy.cjs",
-      `require("nablajs"); console.log(Object.keys(require.cache).some((path) => path.endsWith(".node")))`,
+      `require("nablajs");
+       const loaded = Object.keys(require.cache);
+       console.log(loaded.length, loaded.some((path) => path.endsWith(".node") || path.endsWith("bench.js")));`,
     );
-    expect(runs("lazy.cjs")).toBe("false\n");
+    expect(runs("lazy.cjs")).toMatch(/^\d+ false\n$/);
+  });
+
+  it.each([
+    ["mjs", 'import { rows, summarize, workload } from "nablajs/bench"; import { tensor } from "nablajs";'],
+    ["cjs", 'const { rows, summarize, workload } = require("nablajs/bench"); const { tensor } = require("nablajs");'],
+  ])("has the benchmarking core for %s, on the same instance of the library", (kind, imports) => {
+    user.write(
+      `bench.${kind}`,
+      `${imports}
+       const [variant] = workload({ kind: "add", grad: false }, { x: new Float32Array([1]), y: new Float32Array([2]) });
+       tensor([0]).dispose();
+       console.log(variant.output()[0], summarize([3, 1, 2]).median, rows.length > 20);`,
+    );
+    expect(runs(`bench.${kind}`)).toBe("3 2 true\n");
   });
 
   it.each([
@@ -78,6 +94,11 @@ describe("the installed package", () => {
     user.write(
       file,
       `import { matmul, ShapeError, Tensor, tensor } from "nablajs";
+       import { contestant, interleave, type Measured, summarize } from "nablajs/bench";
+       export const measured: Promise<Measured[]> = interleave([contestant("a", () => 1)], { rounds: 1 });
+       export const best: number = summarize([1, 2]).best;
+       // @ts-expect-error: a contestant needs something to do
+       contestant("b");
        const c: Tensor = matmul(tensor([[1, 2]]), tensor([[3], [4]], { dtype: "float32" }));
        export const rows: readonly number[] = c.shape;
        export const error: Error = new ShapeError("x");
@@ -124,12 +145,21 @@ describe("the installed package", () => {
 
   it("brings the nabla command", () => {
     expect(runs("node_modules/.bin/nabla", "--version")).toMatch(/^\d+\.\d+\.\d+\n$/);
-    expect(runs("node_modules/.bin/nabla", "--help")).toMatch(/^Usage: nabla <command>[\s\S]*doctor/);
+    expect(runs("node_modules/.bin/nabla", "--help")).toMatch(/^Usage: nabla <command>[\s\S]*doctor[\s\S]*bench/);
     expect(user.node(["node_modules/.bin/nabla", "docter"])).toMatchObject({
       code: 2,
       stderr: 'nabla: unknown command "docter"; did you mean "nabla doctor"?\n',
     });
     expect(user.node(["node_modules/.bin/nabla", "doctor", "--jsn"])).toMatchObject({ code: 2, stdout: "" });
     expect(user.node(["node_modules/.bin/nabla"])).toMatchObject({ code: 2, stdout: "" });
+  });
+
+  it("measures itself", () => {
+    const report = JSON.parse(runs("node_modules/.bin/nabla", "bench", "--only", "D1", "--rounds", "1", "--json", "-"));
+    expect(report).toMatchObject({ device, interrupted: false });
+    expect(report.rows.map(({ id }: { id: string }) => id)).toEqual(["D1", "D1"]);
+    for (const { variants } of report.rows) for (const { best } of variants) expect(best).toBeGreaterThan(0);
+    const refused = user.node(["node_modules/.bin/nabla", "bench", "--only", "Z"]);
+    expect(refused).toMatchObject({ code: 2, stderr: 'nabla: --only: there is no row "Z"\n' });
   });
 });
