@@ -138,8 +138,6 @@ struct Tile {
         width(std::min(t.width, s.Q - q)),
         first(p * s.Q + q),
         pixels(rows * width) {}
-  explicit Tile(const Shape& s)  // one whole image
-      : n(0), images(1), p(0), rows(s.P), q(0), width(s.Q), first(0), pixels(s.pixels) {}
 };
 
 // The kernels of the instruction set, or plain loops for float64.
@@ -149,25 +147,6 @@ void copyBlock(const float* x, int64_t xStride, int64_t rows, int64_t n, float* 
 void copyBlock(const double* x, int64_t xStride, int64_t rows, int64_t n, double* y, int64_t yStride) {
   for (int64_t r = 0; r < rows; r++)
     for (int64_t i = 0; i < n; i++) y[r * yStride + i] = x[r * xStride + i];
-}
-void correlate(const float* x, int64_t xStride, const float* w, const int64_t* offset, int64_t taps, int64_t rows,
-               int64_t n, float* y) {
-  rowKernels().correlate(x, xStride, w, offset, taps, rows, n, y);
-}
-void correlate(const double* x, int64_t xStride, const double* w, const int64_t* offset, int64_t taps, int64_t rows,
-               int64_t n, double* y) {
-  std::fill(y, y + rows * n, 0.0);
-  for (int64_t r = 0; r < rows; r++)
-    for (int64_t k = 0; k < taps; k++)
-      for (int64_t i = 0; i < n; i++) y[r * n + i] += w[k] * x[r * xStride + offset[k] + i];
-}
-float dotBlock(const float* x, int64_t xStride, int64_t rows, int64_t n, const float* y, int64_t yStride) {
-  return rowKernels().dotBlock(x, xStride, rows, n, y, yStride);
-}
-double dotBlock(const double* x, int64_t xStride, int64_t rows, int64_t n, const double* y, int64_t yStride) {
-  return sumTerms<double>(0, rows, [=](int64_t r) {
-    return sumTerms<double>(0, n, [=](int64_t i) { return x[r * xStride + i] * y[r * yStride + i]; });
-  });
 }
 
 // Where window element (r, t) of the pixels of a tile falls inside the image: rows [p0, p1), columns [q0, q1) of the
@@ -230,70 +209,6 @@ void addColumns(const Shape& s, const Tile& tile, const C* columns, int64_t chan
 
 int64_t grainOf(int64_t work) { return std::max<int64_t>(1, kWork / std::max<int64_t>(1, work)); }
 
-// ---- Depthwise.
-
-// Every result is summed in a register over the window, in a copy of the image with its padding.
-template <typename C>
-void depthwise(const Shape& s, const Call& c, const C* x, const C* w, C* y) {
-  const int64_t height = (s.P - 1) * s.strideH + (s.R - 1) * s.dilationH + 1;
-  const int64_t width = (s.Q - 1) * s.strideW + (s.S - 1) * s.dilationW + 1;
-  const int64_t top = std::max(-s.padH, int64_t(0)), left = std::max(-s.padW, int64_t(0));  // what is cut
-  const int64_t down = std::max(s.padH, int64_t(0)), right = std::max(s.padW, int64_t(0));
-  const int64_t rows = std::min(s.H - top, height - down), columns = std::min(s.W - left, width - right);
-  parallelRange(s.N * s.O, grainOf(s.pixels * s.K), [&](int64_t begin, int64_t end) {
-    Scratch memory(c, size_t(height * width) * sizeof(C)), offsets(c, size_t(s.K) * sizeof(int64_t));
-    C* const padded = memory.get<C>();
-    int64_t* const offset = offsets.get<int64_t>();
-    for (int64_t k = 0; k < s.K; k++) offset[k] = k / s.S * s.dilationH * width + k % s.S * s.dilationW;
-    std::fill(padded, padded + height * width, C(0));
-    for (int64_t job = begin; job < end; job++) {
-      const int64_t n = job / s.O, o = job % s.O;
-      const C* const image = x + (n * s.C + o / s.Og) * s.H * s.W;
-      if (rows > 0 && columns > 0)
-        copyBlock(image + top * s.W + left, s.W, rows, columns, padded + down * width + right, width);
-      C* const to = y + job * s.pixels;
-      if (s.strideW == 1) {
-        correlate(padded, s.strideH * width, w + o * s.K, offset, s.K, s.P, s.Q, to);
-        continue;
-      }
-      for (int64_t p = 0; p < s.P; p++)
-        for (int64_t q = 0; q < s.Q; q++) {
-          C sum = 0;
-          for (int64_t k = 0; k < s.K; k++)
-            sum += w[o * s.K + k] * padded[p * s.strideH * width + q * s.strideW + offset[k]];
-          to[p * s.Q + q] = sum;
-        }
-    }
-  });
-}
-
-// A sum for each window element and image, and those of the images in pairs.
-template <typename C>
-void depthwiseWeightGrad(const Shape& s, const C* x, const C* dy, C* dw) {
-  parallelRange(s.O, grainOf(s.N * s.pixels * s.K), [&](int64_t begin, int64_t end) {
-    const Tile whole(s);
-    std::fill(dw + begin * s.K, dw + end * s.K, C(0));
-    for (int64_t o = begin; o < end; o++)
-      for (int64_t k = 0; k < s.K; k++) {
-        const Inside in(s, whole, k / s.S, k % s.S);
-        const int64_t first = in.p0 * s.Q + in.q0, rows = in.p1 - in.p0, width = in.q1 - in.q0;
-        if (rows == 0) continue;
-        dw[o * s.K + k] = sumTerms<C>(0, s.N, [&](int64_t n) {
-          const C* const image = x + (n * s.C + o / s.Og) * s.H * s.W + in.at;
-          const C* const from = dy + (n * s.O + o) * s.pixels + first;
-          if (s.strideW == 1) return dotBlock(image, s.strideH * s.W, rows, width, from, s.Q);
-          return sumTerms<C>(0, rows, [&](int64_t p) {
-            return sumTerms<C>(0, width, [&](int64_t q) {
-              return image[p * s.strideH * s.W + q * s.strideW] * from[p * s.Q + q];
-            });
-          });
-        });
-      }
-  });
-}
-
-// ---- Products.
-
 template <typename C>
 void forward(const Shape& s, const Call& c, const C* x, const C* w, C* y) {
   const Tiling tiles(s, s.K, sizeof(C));
@@ -320,8 +235,7 @@ void forward(const Shape& s, const Call& c, const C* x, const C* w, C* y) {
 
 template <typename C>
 void convolve(const Shape& s, const Call& c, const C* x, const C* w, C* y) {
-  if (s.depthwise()) depthwise(s, c, x, w, y);
-  else if (DirectConv::fits(s)) DirectConv::forward(s, c, x, w, y);
+  if (DirectConv::fits(s)) DirectConv::forward(s, c, x, w, y);
   else forward(s, c, x, w, y);
 }
 
@@ -471,7 +385,7 @@ void run_conv2dWeightGrad(const Call& c) {
     Output<C> to(c, dw);
     if (dy.numel() == 0) return zero(to, dw);
     const Input<C> image(c, x), gradient(c, dy);
-    if (s.depthwise()) depthwiseWeightGrad(s, image.data, gradient.data, to.data);
+    if (s.depthwise() && DirectConv::fits(s)) DirectConv::depthwiseWeightGrad(s, c, image.data, gradient.data, to.data);
     else if (DirectConv::weightGradFits(s)) DirectConv::weightGrad(s, c, image.data, gradient.data, to.data);
     else weightGrad(s, c, image.data, gradient.data, to.data);
     to.finish();

@@ -19,11 +19,7 @@ struct ConvShape {
   bool pointwise() const {  // the columns are the image itself
     return R == 1 && S == 1 && strideH == 1 && strideW == 1 && padH == 0 && padW == 0 && P == H && Q == W;
   }
-  bool depthwise() const {  // and the image with its padding is not out of all proportion
-    constexpr int64_t kMost = 1 << 16;
-    return Cg == 1 && groups > 1 && Og <= 2 && (P - 1) * strideH + (R - 1) * dilationH < kMost &&
-           (Q - 1) * strideW + (S - 1) * dilationW < kMost;
-  }
+  bool depthwise() const { return Cg == 1 && groups > 1 && Og <= 2; }
   // With stride 1 the adjoint in x is a convolution of dy, with the window mirrored and the channels exchanged. (A
   // negative padding cuts dy.)
   ConvShape adjoint() const {
@@ -56,6 +52,8 @@ struct DirectConv {
   static void forward(const ConvShape& s, const Call& c, const C* x, const C* w, C* y);
   template <typename C>
   static void inputGrad(const ConvShape& s, const Call& c, const C* dy, const C* w, C* dx);
+  template <typename C>
+  static void depthwiseWeightGrad(const ConvShape& s, const Call& c, const C* x, const C* dy, C* dw);
   template <typename C>
   static void weightGrad(const ConvShape& s, const Call& c, const C* x, const C* dy, C* dw);
 };

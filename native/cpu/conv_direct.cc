@@ -43,7 +43,7 @@ void copyRows(const double* x, int64_t xStride, int64_t rows, int64_t n, double*
   for (int64_t r = 0; r < rows; r++) std::copy(x + r * xStride, x + r * xStride + n, y + r * yStride);
 }
 
-// Each thread keeps its memory: pages are touched once, not in every call.
+// Each thread keeps its memory, so that pages are touched once and not in every call: one block for tasks, one for calls.
 class Memory {
  public:
   ~Memory() { std::free(block_); }
@@ -59,12 +59,18 @@ class Memory {
     }
     return reinterpret_cast<C*>((reinterpret_cast<uintptr_t>(block_) + 63) & ~uintptr_t(63));
   }
+  void trim() {  // at the end of a call: large blocks are not worth keeping
+    if (size_ <= (8 << 20)) return;
+    std::free(block_);
+    block_ = nullptr;
+    size_ = 0;
+  }
 
  private:
   void* block_ = nullptr;
   size_t size_ = 0;
 };
-thread_local Memory memory;
+thread_local Memory memory, callMemory;
 
 int64_t rounded(int64_t n) { return ceilDiv(n, kWidest) * kWidest; }
 int64_t floorDiv(int64_t a, int64_t b) { return a >= 0 ? a / b : -ceilDiv(-a, b); }
@@ -118,6 +124,39 @@ Window gradientWindow(int64_t size, int64_t results, int64_t kernel, int64_t str
   return w;
 }
 
+// The planes that results are read from: for `channels` channels, row and column remainders, rows of pitch elements.
+template <typename C>
+struct Planes {
+  const Window &h, &w;
+  int64_t channels, pitch, plane;  // elements of a row, of a plane
+  int64_t size() const { return channels * h.planes() * w.planes() * plane; }
+  // Offsets of the window elements of one channel after the other.
+  void offsets(int64_t channels, int64_t* offset) const {
+    for (int64_t ch = 0; ch < channels; ch++)
+      for (size_t r = 0; r < h.shift.size(); r++)
+        for (size_t s = 0; s < w.shift.size(); s++)
+          *offset++ = ((ch * h.planes() + h.plane[r]) * w.planes() + w.plane[s]) * plane + (h.shift[r] - h.least) * pitch +
+                      w.shift[s] - w.least;
+  }
+  // Those of results [p, p + height) × [q, q + wide); what is outside the image keeps its zeros.
+  void load(const C* image, int64_t p, int64_t height, int64_t q, int64_t wide, C* copy) const {
+    height += h.span(), wide += w.span();
+    for (int64_t ch = 0; ch < channels; ch++, image += h.size * w.size)
+      for (int64_t i = 0; i < h.planes(); i++)
+        for (int64_t j = 0; j < w.planes(); j++, copy += plane) {
+          int64_t p0, p1, q0, q1;
+          h.inside(p, i, height, p0, p1);
+          w.inside(q, j, wide, q0, q1);
+          if (p0 == p1 || q0 == q1) continue;
+          const C* const from = image + ((p + p0 + h.least) * h.step + h.remainder[size_t(i)]) * w.size +
+                                (q + q0 + w.least) * w.step + w.remainder[size_t(j)];
+          C* const to = copy + p0 * pitch + q0;
+          if (w.step == 1) copyRows(from, h.step * w.size, p1 - p0, q1 - q0, to, pitch);
+          else kernelsOf(C()).take(p1 - p0, q1 - q0, from, h.step * w.size, w.step, to, pitch);
+        }
+  }
+};
+
 // Part of the work that is not wasted on gaps and on lanes behind the end; 0 where windows are out of all proportion.
 double utilisation(int64_t rows, int64_t columns, int64_t spanH, int64_t spanW) {
   if (spanH > 4 * rows + 64 || spanW > 4 * columns + 64) return 0;
@@ -152,17 +191,14 @@ struct Correlation {
     const int64_t block = std::clamp<int64_t>(kCopyBytes / (flat * int64_t(sizeof(C))), std::min(kRowsOfTask, Og), Og);
     const int64_t slices = ceilDiv(Cg, std::max<int64_t>(1, kDepth / taps)), slice = ceilDiv(Cg, slices);
 
+    const Planes<C> from{h, w, Cg, pitch, plane};
     Scratch table(c, size_t(slice * taps) * sizeof(int64_t));
     int64_t* const offset = table.get<int64_t>();
-    for (int64_t ch = 0, k = 0; ch < slice; ch++)
-      for (size_t r = 0; r < h.shift.size(); r++)
-        for (size_t s = 0; s < w.shift.size(); s++)
-          offset[k++] = (ch * planes + h.plane[r] * w.planes() + w.plane[s]) * plane + (h.shift[r] - h.least) * pitch +
-                        w.shift[s] - w.least;
+    from.offsets(slice, offset);
 
     const int64_t work = ceilDiv(Og, parts) * depth * rows * width;
     parallelRange(images * tiles * parts, std::max<int64_t>(1, kWork / work), [&](int64_t begin, int64_t end) {
-      const int64_t copySize = rounded(Cg * planes * plane) + kWidest;
+      const int64_t copySize = rounded(from.size()) + kWidest;
       C* const copy = memory.get<C>(c, copySize + block * flat);
       C* const results = copy + copySize;
       int64_t last = -1;  // the tile whose zeros the copy has
@@ -174,7 +210,7 @@ struct Correlation {
         if (height <= 0 || wide <= 0) continue;
         if (tile != last) std::fill(copy, copy + copySize, C(0));
         last = tile;
-        load(x + image * Cg * h.size * w.size, p, height + h.span(), q, wide + w.span(), pitch, plane, copy);
+        from.load(x + image * Cg * h.size * w.size, p, height, q, wide, copy);
         const int64_t n = (height - 1) * pitch + wide;
         const int64_t o1 = Og * (part + 1) / parts;
         for (int64_t o = Og * part / parts; o < o1; o += block) {
@@ -184,35 +220,13 @@ struct Correlation {
                            copy + ch * planes * plane, offset, results, flat, ch > 0);
           for (int64_t i = 0; i < count; i++) {
             C* const to = y + ((image * Og + o + i) * outH + firstH + p * stepH) * outW + firstW + q * stepW;
-            const C* const from = results + i * flat;
-            if (stepW == 1) copyRows(from, pitch, height, wide, to, stepH * outW);
-            else
-              for (int64_t r = 0; r < height; r++)
-                for (int64_t s = 0; s < wide; s++) to[r * stepH * outW + s * stepW] = from[r * pitch + s];
+            const C* const made = results + i * flat;
+            if (stepW == 1) copyRows(made, pitch, height, wide, to, stepH * outW);
+            else simd.put(height, wide, made, pitch, to, stepH * outW, stepW);
           }
         }
       }
     });
-  }
-
-  // The planes of a tile; what is outside the image keeps its zeros.
-  void load(const C* image, int64_t p, int64_t height, int64_t q, int64_t wide, int64_t pitch, int64_t plane,
-            C* copy) const {
-    for (int64_t ch = 0; ch < Cg; ch++, image += h.size * w.size)
-      for (int64_t i = 0; i < h.planes(); i++)
-        for (int64_t j = 0; j < w.planes(); j++, copy += plane) {
-          int64_t p0, p1, q0, q1;
-          h.inside(p, i, height, p0, p1);
-          w.inside(q, j, wide, q0, q1);
-          if (p0 == p1 || q0 == q1) continue;
-          const C* const from = image + ((p + p0 + h.least) * h.step + h.remainder[size_t(i)]) * w.size +
-                                (q + q0 + w.least) * w.step + w.remainder[size_t(j)];
-          C* const to = copy + p0 * pitch + q0;
-          if (w.step == 1) copyRows(from, h.step * w.size, p1 - p0, q1 - q0, to, pitch);
-          else
-            for (int64_t r = 0; r < p1 - p0; r++)
-              for (int64_t s = 0; s < q1 - q0; s++) to[r * pitch + s] = from[r * h.step * w.size + s * w.step];
-        }
   }
 };
 
@@ -261,7 +275,7 @@ bool DirectConv::fits(const ConvShape& s) {
 }
 
 bool DirectConv::inputGradFits(const ConvShape& s) {
-  return !s.pointwise() && !s.depthwise() &&
+  return !s.pointwise() &&
          utilisation(ceilDiv(s.H, s.strideH), ceilDiv(s.W, s.strideW), (s.R - 1) * s.dilationH / s.strideH,
                      (s.S - 1) * s.dilationW / s.strideW) >= kLeastUse;
 }
@@ -278,12 +292,46 @@ void DirectConv::forward(const ConvShape& s, const Call& c, const C* x, const C*
   Correlation<C>{s.N, s.groups, s.Cg, s.Og, rows, columns, x, w, y, s.P, s.Q, 0, 0, 1, 1}.run(c);
 }
 
+// A sum for each window element and image.
+template <typename C>
+void DirectConv::depthwiseWeightGrad(const ConvShape& s, const Call& c, const C* x, const C* dy, C* dw) {
+  const ConvKernels<C>& simd = kernelsOf(C());
+  const Window h = forwardWindow(s.H, s.P, s.R, s.strideH, s.padH, s.dilationH);
+  const Window w = forwardWindow(s.W, s.Q, s.S, s.strideW, s.padW, s.dilationW);
+  const int64_t pitch = s.Q + w.span(), row = rounded(s.Q);
+  const int64_t rows = std::clamp<int64_t>(kCopyBytes / (h.planes() * w.planes() * pitch * int64_t(sizeof(C))), 1, s.P);
+  const Planes<C> from{h, w, 1, pitch, (rows + h.span()) * pitch};
+  Scratch table(c, size_t(s.K) * sizeof(int64_t));
+  int64_t* const offset = table.get<int64_t>();
+  from.offsets(1, offset);
+  parallelRange(s.O, std::max<int64_t>(1, kWork / (s.N * s.pixels * s.K)), [&](int64_t begin, int64_t end) {
+    const int64_t copySize = rounded(from.size()) + kWidest, sums = rounded(s.K);
+    C* const sum = memory.get<C>(c, sums + copySize + rows * row);
+    C* const copy = sum + sums;
+    C* const gradient = copy + copySize;
+    std::fill(gradient, gradient + rows * row, C(0));
+    int64_t last = -1;  // first row of the tile whose zeros the copy has
+    for (int64_t o = begin; o < end; o++) {
+      std::fill(sum, sum + s.K, C(0));
+      for (int64_t n = 0; n < s.N; n++)
+        for (int64_t p = 0; p < s.P; p += rows) {
+          const int64_t height = std::min(rows, s.P - p);
+          if (last != p) std::fill(copy, copy + copySize, C(0));
+          last = p;
+          from.load(x + (n * s.C + o / s.Og) * s.H * s.W, p, height, 0, s.Q, copy);
+          copyRows(dy + ((n * s.O + o) * s.P + p) * s.Q, s.Q, height, s.Q, gradient, row);
+          simd.dots(s.K, height, s.Q, gradient, row, copy, pitch, offset, sum);
+        }
+      std::copy(sum, sum + s.K, dw + o * s.K);
+    }
+  });
+}
+
 template <typename C>
 void DirectConv::inputGrad(const ConvShape& s, const Call& c, const C* dy, const C* w, C* dx) {
   const int64_t window = s.R * s.S;
   std::vector<int64_t> usedRows, usedColumns;
-  Scratch packed(c, size_t(s.O * s.K) * sizeof(C));
-  C* const weight = packed.get<C>();  // [groups·Cg, Og, elements of the window]
+  C* const weight = callMemory.get<C>(c, s.O * s.K);  // [groups·Cg, Og, elements of the window]
   bool whole = s.strideH <= (s.R - 1) * s.dilationH + 1 && s.strideW <= (s.S - 1) * s.dilationW + 1;
   whole &= (s.dilationH == 1 || s.strideH == 1) && (s.dilationW == 1 || s.strideW == 1);
   if (!whole) std::fill(dx, dx + s.N * s.C * s.H * s.W, C(0));  // some elements are in no window
@@ -308,6 +356,7 @@ void DirectConv::inputGrad(const ConvShape& s, const Call& c, const C* dy, const
           .run(c);
     }
   }
+  callMemory.trim();
 }
 
 // A task sums some results over some rows of some images; the sums of the parts are added in order.
@@ -326,21 +375,20 @@ void DirectConv::weightGrad(const ConvShape& s, const Call& c, const C* x, const
       offset[i * vectors + v] = (joined ? i * s.dilationH * to.row : i / s.S * s.dilationH * to.row + i % s.S * s.dilationW * s.Cg) +
                                 v * simd.lanes;
 
-  const int64_t images = s.N * s.groups;
-  Scratch copies(c, size_t(images * to.size + kWidest) * sizeof(C));
-  C* const copy = copies.get<C>();
-  std::fill(copy + images * to.size, copy + images * to.size + kWidest, C(0));
-  parallelRange(images, std::max<int64_t>(1, kRowGrain / to.size), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i++) channelsLast(s, to, x + i * s.Cg * s.H * s.W, copy + i * to.size);
-  });
-
   const int64_t tile = std::clamp<int64_t>(kCopyBytes / (s.strideH * to.row * int64_t(sizeof(C))), 1, s.P);
   const int64_t tiles = ceilDiv(s.P, tile), units = s.N * tiles;  // of rows of pixels
   const int64_t blocks = ceilDiv(s.Og, kRowsOfTask), size = s.O * pitch;
   const int64_t enough = ceilDiv(s.O * s.K * s.N * s.pixels, kWork);
   const int64_t parts = std::max<int64_t>(1, std::min({ceilDiv(kTasks, blocks * s.groups), units, enough}));
-  Scratch sums(c, size_t(parts * size) * sizeof(C));
-  C* const sum = sums.get<C>();
+
+  const int64_t images = s.N * s.groups, copySize = rounded(images * to.size + kWidest);
+  C* const copy = callMemory.get<C>(c, copySize + parts * size);
+  C* const sum = copy + copySize;
+  std::fill(copy + images * to.size, sum, C(0));
+  parallelRange(images, std::max<int64_t>(1, kRowGrain / to.size), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) channelsLast(s, to, x + i * s.Cg * s.H * s.W, copy + i * to.size);
+  });
+
   parallel(parts * s.groups * blocks, [&](int64_t job) {
     const int64_t block = job % blocks, g = job / blocks % s.groups, part = job / blocks / s.groups;
     const int64_t o0 = s.Og * block / blocks, o1 = s.Og * (block + 1) / blocks;
@@ -365,12 +413,15 @@ void DirectConv::weightGrad(const ConvShape& s, const Call& c, const C* x, const
           for (int64_t ch = 0; ch < s.Cg; ch++) element[ch * s.R * s.S] = from[ch];
         }
   });
+  callMemory.trim();
 }
 
 template void DirectConv::forward(const ConvShape&, const Call&, const float*, const float*, float*);
 template void DirectConv::forward(const ConvShape&, const Call&, const double*, const double*, double*);
 template void DirectConv::inputGrad(const ConvShape&, const Call&, const float*, const float*, float*);
 template void DirectConv::inputGrad(const ConvShape&, const Call&, const double*, const double*, double*);
+template void DirectConv::depthwiseWeightGrad(const ConvShape&, const Call&, const float*, const float*, float*);
+template void DirectConv::depthwiseWeightGrad(const ConvShape&, const Call&, const double*, const double*, double*);
 template void DirectConv::weightGrad(const ConvShape&, const Call&, const float*, const float*, float*);
 template void DirectConv::weightGrad(const ConvShape&, const Call&, const double*, const double*, double*);
 

@@ -4,6 +4,7 @@
 // along the row without branches. What is computed in float32 goes through the kernels of the instruction set, on rows
 // that were split by the stride (simd/pool.h); other types through plain loops.
 #include <optional>
+#include <vector>
 
 #include "../core/cpu.h"
 #include "layout.h"
@@ -120,18 +121,21 @@ struct SplitRows {
   const PoolKernels& simd = poolKernels();
   const Axis& w;
   int64_t pitch, size, lead;  // of a part; of a row; elements before one falls in part 0
+  std::vector<int64_t> taps;
   explicit SplitRows(const Axis& w)
       : w(w),
         pitch((ceilDiv(w.results, kWidest) + ceilDiv((w.kernel - 1) * w.dilation / w.stride + 1, kWidest)) * kWidest),
         size(pitch * w.stride),
-        lead(std::min(w.size, (w.stride - w.pad % w.stride) % w.stride)) {}
+        lead(std::min(w.size, (w.stride - w.pad % w.stride) % w.stride)) {
+    for (int64_t k = 0; k < w.kernel; k++) taps.push_back(at(k * w.dilation));
+  }
   // False where padding, dilation or stride are out of all proportion.
   static bool fit(const Axis& w) {
     const int64_t most = 4 * w.size + 1024;
     return w.pad <= most && w.stride <= most && (w.kernel - 1) * w.dilation <= most;
   }
   int64_t at(int64_t i) const { return i % w.stride * pitch + i / w.stride; }
-  int64_t tap(int64_t k) const { return at(k * w.dilation); }
+  int64_t tap(int64_t k) const { return taps[size_t(k)]; }
   int64_t used() const {  // columns of the image that a window reaches
     return std::min(w.size, (w.results - 1) * w.stride + (w.kernel - 1) * w.dilation + 1 - w.pad);
   }
@@ -175,11 +179,11 @@ void writeRow(T* y, int64_t stride, int64_t n, const float* copy) {
   for (int64_t i = 0; i < n; i++) y[i * stride] = convert<T>(copy[i]);
 }
 
-// Calls result(plane, p, rows) for every row of results, where `rows` has the split rows of the image that its windows
-// reach: row r of the window is rows + r·dilation·size for those inside the image.
-template <typename T, typename Result>
+// Calls results(plane, p0, p1, rows) for bands of rows of results, where `rows` has the split rows of the image that their
+// windows reach: row i of the image is rows + i·size.
+template <typename T, typename Results>
 void overWindowRows(const Call& c, const View& x, const Planes& planes, const Axis& h, const SplitRows& split,
-                    float border, Result result) {
+                    float border, Results results) {
   const int64_t rowWork = split.w.results * h.inside() * split.w.inside();
   const int64_t band = std::clamp<int64_t>(kGrain / rowWork, 1, h.results), bands = ceilDiv(h.results, band);
   const int64_t reach = (h.kernel - 1) * h.dilation;
@@ -195,7 +199,7 @@ void overWindowRows(const Call& c, const View& x, const Planes& planes, const Ax
       const T* const image = x.as<T>() + planes.offset(x, plane);
       for (int64_t row = top; row < bottom; row++)
         split.split(readRow(image + row * x.strides[2], x.strides[3], split.w.size, copy), rows + (row - top) * split.size);
-      for (int64_t p = p0; p < p1; p++) result(plane, p, rows + (h.start(p) - top) * split.size);
+      results(plane, p0, p1, rows - top * split.size);
     }
   });
 }
@@ -212,7 +216,7 @@ void maxPoolRows(const Call& c) {
   for (int64_t q = 0; q < whole; q++)
     first[q] = q < w.results ? int32_t(w.start(q) + w.firstInside(q) * w.dilation) : 0;
   overWindowRows<T>(c, x, planes, h, split, -std::numeric_limits<float>::infinity(),
-                    [&](int64_t plane, int64_t p, const float* rows) {
+                    [&](int64_t plane, int64_t p0, int64_t p1, const float* rows) {
     const float* nearTaps[kTaps];
     int32_t nearPlaces[kTaps];
     const int64_t taps = h.inside() * w.kernel;
@@ -220,24 +224,29 @@ void maxPoolRows(const Call& c) {
     if (taps > kTaps) far.emplace(c, size_t(taps) * (sizeof(float*) + sizeof(int32_t)));
     const float** const tap = far ? far->get<const float*>() : nearTaps;
     int32_t* const place = far ? reinterpret_cast<int32_t*>(tap + taps) : nearPlaces;
-    int64_t n = 0;
-    for (int64_t r = h.firstInside(p); r < h.kernel && h.start(p) + r * h.dilation < h.size; r++)
-      for (int64_t s = 0; s < w.kernel; s++, n++) {
-        tap[n] = rows + r * h.dilation * split.size + split.tap(s);
-        place[n] = int32_t((h.start(p) + r * h.dilation) * w.size + s * w.dilation - w.pad);
-      }
-    T* const to = y.as<T>() + planes.offset(y, plane) + p * y.strides[2];
-    int64_t* const places = index.as<int64_t>() + planes.offset(index, plane) + p * index.strides[2];
     const bool direct = index.strides[3] == 1;
+    T* const to = y.as<T>() + planes.offset(y, plane);
+    int64_t* const places = index.as<int64_t>() + planes.offset(index, plane);
     if (!direct || !rowFor<T>(to, y.strides[3], nullptr))
       copies.emplace(c, size_t(w.results) * (sizeof(int64_t) + sizeof(float)));
     int64_t* const indexCopy = copies ? copies->get<int64_t>() : nullptr;
-    float* const copy = reinterpret_cast<float*>(indexCopy + w.results);
-    split.simd.max(tap, place, n, int32_t(w.stride), first,
-                   int32_t((h.start(p) + h.firstInside(p) * h.dilation) * w.size), w.results,
-                   rowFor(to, y.strides[3], copy), direct ? places : indexCopy);
-    writeRow(to, y.strides[3], w.results, copy);
-    for (int64_t q = 0; !direct && q < w.results; q++) places[q * index.strides[3]] = indexCopy[q];
+    float* const copy = copies ? reinterpret_cast<float*>(indexCopy + w.results) : nullptr;
+    for (int64_t p = p0; p < p1; p++) {
+      const int64_t firstRow = h.start(p) + h.firstInside(p) * h.dilation;
+      const int64_t lastRow = std::min(h.size - 1, h.start(p) + (h.kernel - 1) * h.dilation);
+      int64_t n = 0;
+      for (int64_t row = firstRow; row <= lastRow; row += h.dilation)
+        for (int64_t s = 0; s < w.kernel; s++, n++) {
+          tap[n] = rows + row * split.size + split.tap(s);
+          place[n] = int32_t(row * w.size + s * w.dilation - w.pad);
+        }
+      T* const values = to + p * y.strides[2];
+      int64_t* const indices = places + p * index.strides[2];
+      split.simd.max(tap, place, n, int32_t(w.stride), first, int32_t(firstRow * w.size), w.results,
+                     rowFor(values, y.strides[3], copy), direct ? indices : indexCopy);
+      writeRow(values, y.strides[3], w.results, copy);
+      for (int64_t q = 0; !direct && q < w.results; q++) indices[q * index.strides[3]] = indexCopy[q];
+    }
   });
 }
 
@@ -347,21 +356,24 @@ void averagePoolRows(const Call& c) {
   const SplitRows split(w);
   Scratch columns(c, size_t(w.results + kWidest) * sizeof(float));
   split.divisors(countPad, columns.get<float>());
-  overWindowRows<T>(c, x, planes, h, split, 0, [&](int64_t plane, int64_t p, const float* rows) {
+  overWindowRows<T>(c, x, planes, h, split, 0, [&](int64_t plane, int64_t p0, int64_t p1, const float* rows) {
     const float* nearTaps[kTaps];
     const int64_t taps = h.inside() * w.kernel;
-    T* const to = y.as<T>() + planes.offset(y, plane) + p * y.strides[2];
+    T* const to = y.as<T>() + planes.offset(y, plane);
     std::optional<Scratch> far, copies;
     if (taps > kTaps) far.emplace(c, size_t(taps) * sizeof(float*));
     if (!rowFor<T>(to, y.strides[3], nullptr)) copies.emplace(c, size_t(w.results) * sizeof(float));
     const float** const tap = far ? far->get<const float*>() : nearTaps;
     float* const copy = copies ? copies->get<float>() : nullptr;
-    int64_t n = 0;
-    for (int64_t r = h.firstInside(p); r < h.kernel && h.start(p) + r < h.size; r++)
-      for (int64_t s = 0; s < w.kernel; s++) tap[n++] = rows + r * split.size + split.tap(s);
-    split.simd.mean(tap, n, float(h.divisor(p, countPad)), columns.get<float>(), w.results,
-                    rowFor(to, y.strides[3], copy));
-    writeRow(to, y.strides[3], w.results, copy);
+    for (int64_t p = p0; p < p1; p++) {
+      int64_t n = 0;
+      for (int64_t row = std::max<int64_t>(0, h.start(p)); row < std::min(h.size, h.start(p) + h.kernel); row++)
+        for (int64_t s = 0; s < w.kernel; s++) tap[n++] = rows + row * split.size + split.tap(s);
+      T* const means = to + p * y.strides[2];
+      split.simd.mean(tap, n, float(h.divisor(p, countPad)), columns.get<float>(), w.results,
+                      rowFor(means, y.strides[3], copy));
+      writeRow(means, y.strides[3], w.results, copy);
+    }
   });
 }
 

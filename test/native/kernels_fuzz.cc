@@ -195,14 +195,26 @@ Arguments argumentsOf(const std::string& op) {
     if (!reads) in(t, picked);
     a.attr = {dim};
     if (op == "scatter") a.attr.push_back(below(2));
+  } else if (op == "maxPool2dGrad") {
+    const DType t = anyFloat();
+    const int n = below(4), c = 1 + below(3), height = 1 + below(9), width = 1 + below(40);
+    const Shape y = {n, c, 1 + below(9), 1 + below(40)};
+    out(t, {n, c, height, width}), in(t, y), in(DType::i64, y);
+    std::vector<char>& block = a.in.back().block;
+    for (size_t i = 0; i < block.size(); i += 8) {
+      const int64_t v = chance(1) && chance(10) ? -1 : below(height * width);
+      std::memcpy(&block[i], &v, 8);
+    }
   } else {  // convolutions and pools: two axes of the image
     const bool conv = op[0] == 'c', dilated = op != "avgPool2d" && op != "avgPool2dGrad";
-    const int groups = conv ? 1 + below(3) : 1, c = 1 + below(3), o = conv ? 1 + below(4) : c, n = below(4);
+    const bool wide = chance(20);  // more channels and columns than a register tile has
+    const int groups = conv ? 1 + below(3) : 1, n = below(4);
+    const int c = 1 + below(wide ? 20 : 3), o = conv ? 1 + below(wide ? 30 : 4) : c;
     Shape x = {n, c * groups}, w = {o * groups, c}, y = {n, o * groups};
     int32_t k[2], s[2], p[2], d[2];
     for (int i = 0; i < 2; i++) {
       k[i] = 1 + below(4), s[i] = 1 + below(3), p[i] = below(k[i] / 2 + 1), d[i] = dilated ? 1 + below(2) : 1;
-      const int size = d[i] * (k[i] - 1) + 1 + below(12);
+      const int size = d[i] * (k[i] - 1) + 1 + below(wide && i == 1 ? 90 : 12);
       x.push_back(size), w.push_back(k[i]), y.push_back((size + 2 * p[i] - d[i] * (k[i] - 1) - 1) / s[i] + 1);
     }
     const DType t = op == "maxPool2d" ? anyType() : anyFloat();

@@ -53,15 +53,23 @@ struct Vector {
 typedef Vector<float>::V F;
 typedef Vector<double>::V D;
 #if defined(__AVX512F__)
+INLINE F fma(F a, F b, F c) { return (F)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+INLINE D fma(D a, D b, D c) { return (D)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c); }
 INLINE F fma(float a, F b, F c) { return (F)_mm512_fmadd_ps(_mm512_set1_ps(a), (__m512)b, (__m512)c); }
 INLINE D fma(double a, D b, D c) { return (D)_mm512_fmadd_pd(_mm512_set1_pd(a), (__m512d)b, (__m512d)c); }
 #elif defined(__AVX2__)
+INLINE F fma(F a, F b, F c) { return (F)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+INLINE D fma(D a, D b, D c) { return (D)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
 INLINE F fma(float a, F b, F c) { return (F)_mm256_fmadd_ps(_mm256_set1_ps(a), (__m256)b, (__m256)c); }
 INLINE D fma(double a, D b, D c) { return (D)_mm256_fmadd_pd(_mm256_set1_pd(a), (__m256d)b, (__m256d)c); }
 #elif defined(__aarch64__)
+INLINE F fma(F a, F b, F c) { return (F)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+INLINE D fma(D a, D b, D c) { return (D)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b); }
 INLINE F fma(float a, F b, F c) { return (F)vfmaq_n_f32((float32x4_t)c, (float32x4_t)b, a); }
 INLINE D fma(double a, D b, D c) { return (D)vfmaq_n_f64((float64x2_t)c, (float64x2_t)b, a); }
 #else
+INLINE F fma(F a, F b, F c) { return a * b + c; }
+INLINE D fma(D a, D b, D c) { return a * b + c; }
 INLINE F fma(float a, F b, F c) { return b * a + c; }
 INLINE D fma(double a, D b, D c) { return b * a + c; }
 #endif
@@ -127,10 +135,56 @@ void gradientTile(int64_t P, int64_t Q, const T* dy, int64_t dyRow, const T* x, 
   }
 }
 
+// Integers as wide as the elements, for masks.
+template <typename T>
+struct Mask {
+  typedef int32_t V __attribute__((vector_size(VECTOR_BYTES)));
+};
+template <>
+struct Mask<double> {
+  typedef int64_t V __attribute__((vector_size(VECTOR_BYTES)));
+};
+
+template <typename T, int N>
+void dotsTile(int64_t rows, int64_t n, const T* dy, int64_t dyRow, const T* x, int64_t xRow, const int64_t* offset,
+              T* sum) {
+  using S = Vector<T>;
+  using M = typename Mask<T>::V;
+  const int64_t rest = n % S::kLanes, whole = n - rest;
+  M mask;
+  for (int l = 0; l < S::kLanes; l++) mask[l] = l < rest ? -1 : 0;
+  typename S::V acc[N];
+  const T* at[N];
+  UNROLL for (int k = 0; k < N; k++) acc[k] = typename S::V{}, at[k] = x + offset[k];
+  for (int64_t r = 0; r < rows; r++, dy += dyRow) {
+    int64_t i = 0;
+    for (; i < whole; i += S::kLanes) {
+      const typename S::V d = S::load(dy + i);
+      UNROLL for (int k = 0; k < N; k++) acc[k] = fma(d, S::load(at[k] + i), acc[k]);
+    }
+    if (rest > 0) {
+      const typename S::V d = S::load(dy + i);
+      UNROLL for (int k = 0; k < N; k++)
+        acc[k] = fma(d, (typename S::V)((M)S::load(at[k] + i) & mask), acc[k]);
+    }
+    UNROLL for (int k = 0; k < N; k++) at[k] += xRow;
+  }
+  UNROLL for (int k = 0; k < N; k++) {
+    T lane[S::kLanes];
+    S::store(lane, acc[k]);
+    for (int64_t half = S::kLanes / 2; half > 0; half /= 2)
+      for (int64_t l = 0; l < half; l++) lane[l] += lane[l + half];
+    sum[k] += lane[0];
+  }
+}
+
+constexpr int kDots = 9;
+
 template <typename T>
 struct Tiles {
   decltype(&correlateTile<T, 1, 1>) correlate[kMostRows][WIDEST] = {};
   decltype(&gradientTile<T, 1, 1>) gradient[kMostRows][WIDEST] = {};
+  decltype(&dotsTile<T, 1>) dots[kDots] = {};
   template <int R, int N>
   constexpr void fill() {
     correlate[R - 1][N - 1] = correlateTile<T, R, N>;
@@ -138,7 +192,15 @@ struct Tiles {
     if constexpr (R > 1) fill<R - 1, N>();
     else if constexpr (N > 1) fill<kRows[N - 2], N - 1>();
   }
-  constexpr Tiles() { fill<kRows[WIDEST - 1], WIDEST>(); }
+  template <int N>
+  constexpr void fillDots() {
+    dots[N - 1] = dotsTile<T, N>;
+    if constexpr (N > 1) fillDots<N - 1>();
+  }
+  constexpr Tiles() {
+    fill<kRows[WIDEST - 1], WIDEST>();
+    fillDots<kDots>();
+  }
 };
 template <typename T>
 constexpr Tiles<T> kTiles{};
@@ -180,7 +242,107 @@ void gradient(int64_t rows, int64_t vectors, int64_t P, int64_t Q, const T* dy, 
 }
 
 template <typename T>
-constexpr ConvKernels<T> kernels = {Vector<T>::kLanes, kRows[WIDEST - 1], correlate<T>, gradient<T>};
+void dots(int64_t taps, int64_t rows, int64_t n, const T* dy, int64_t dyRow, const T* x, int64_t xRow,
+          const int64_t* offset, T* sum) {
+  evenly(taps, kDots, [&](int64_t first, int64_t count) {
+    kTiles<T>.dots[count - 1](rows, n, dy, dyRow, x, xRow, offset + first, sum + first);
+  });
+}
+
+// The even lanes of two vectors; and one lane of each in turn, low half and high half.
+template <int n>
+struct Lanes;
+template <>
+struct Lanes<16> {
+  template <typename V>
+  static INLINE V even(V a, V b) {
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  }
+  template <typename V>  // b's odd lanes stay
+  static INLINE V low(V a, V b) {
+    return __builtin_shufflevector(a, b, 0, 17, 1, 19, 2, 21, 3, 23, 4, 25, 5, 27, 6, 29, 7, 31);
+  }
+  template <typename V>
+  static INLINE V high(V a, V b) {
+    return __builtin_shufflevector(a, b, 8, 17, 9, 19, 10, 21, 11, 23, 12, 25, 13, 27, 14, 29, 15, 31);
+  }
+};
+template <>
+struct Lanes<8> {
+  template <typename V>
+  static INLINE V even(V a, V b) {
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+  }
+  template <typename V>
+  static INLINE V low(V a, V b) {
+    return __builtin_shufflevector(a, b, 0, 9, 1, 11, 2, 13, 3, 15);
+  }
+  template <typename V>
+  static INLINE V high(V a, V b) {
+    return __builtin_shufflevector(a, b, 4, 9, 5, 11, 6, 13, 7, 15);
+  }
+};
+template <>
+struct Lanes<4> {
+  template <typename V>
+  static INLINE V even(V a, V b) {
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6);
+  }
+  template <typename V>
+  static INLINE V low(V a, V b) {
+    return __builtin_shufflevector(a, b, 0, 5, 1, 7);
+  }
+  template <typename V>
+  static INLINE V high(V a, V b) {
+    return __builtin_shufflevector(a, b, 2, 5, 3, 7);
+  }
+};
+template <>
+struct Lanes<2> {
+  template <typename V>
+  static INLINE V even(V a, V b) {
+    return __builtin_shufflevector(a, b, 0, 2);
+  }
+  template <typename V>
+  static INLINE V low(V a, V b) {
+    return __builtin_shufflevector(a, b, 0, 3);
+  }
+  template <typename V>
+  static INLINE V high(V a, V b) {
+    return __builtin_shufflevector(a, b, 1, 3);
+  }
+};
+
+template <typename T>
+void take(int64_t rows, int64_t n, const T* x, int64_t xRow, int64_t step, T* y, int64_t yRow) {
+  using S = Vector<T>;
+  for (int64_t r = 0; r < rows; r++, x += xRow, y += yRow) {
+    int64_t i = 0;
+    if (step == 2)  // not the last vector: it would read one element too many
+      for (; i + S::kLanes < n; i += S::kLanes)
+        S::store(y + i, Lanes<S::kLanes>::even(S::load(x + 2 * i), S::load(x + 2 * i + S::kLanes)));
+    for (; i < n; i++) y[i] = x[i * step];
+  }
+}
+
+template <typename T>
+void put(int64_t rows, int64_t n, const T* x, int64_t xRow, T* y, int64_t yRow, int64_t step) {
+  using S = Vector<T>;
+  for (int64_t r = 0; r < rows; r++, x += xRow, y += yRow) {
+    int64_t i = 0;
+    if (step == 2)
+      for (; i + S::kLanes < n; i += S::kLanes) {
+        const typename S::V v = S::load(x + i);
+        T* const to = y + 2 * i;
+        S::store(to, Lanes<S::kLanes>::low(v, S::load(to)));
+        S::store(to + S::kLanes, Lanes<S::kLanes>::high(v, S::load(to + S::kLanes)));
+      }
+    for (; i < n; i++) y[i * step] = x[i];
+  }
+}
+
+template <typename T>
+constexpr ConvKernels<T> kernels = {Vector<T>::kLanes, correlate<T>, gradient<T>, dots<T>, take<T>, put<T>};
 
 }  // namespace
 

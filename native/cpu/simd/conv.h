@@ -8,7 +8,6 @@ namespace nabla {
 template <typename T>
 struct ConvKernels {
   int64_t lanes;  // elements in a vector
-  int64_t rows;   // results that are formed together in `gradient`
 
   // y[o][j] = or += Σ w[o][k]·x[offset[k] + j] over k in [0, depth), for o in [0, rows) and j in [0, n) rounded up to
   // whole vectors, up to which x can be read and y written.
@@ -19,6 +18,15 @@ struct ConvKernels {
   // [0, rows) and v in [0, vectors); all vectors of x can be read. sum is contiguous but for rows sumRow apart.
   void (*gradient)(int64_t rows, int64_t vectors, int64_t P, int64_t Q, const T* dy, int64_t dyRow, const T* x,
                    int64_t xP, int64_t xQ, const int64_t* offset, T* sum, int64_t sumRow);
+
+  // sum[k] += Σ dy[r·dyRow + i] · x[r·xRow + offset[k] + i] over r in [0, rows) and i in [0, n), for k in [0, taps). Both
+  // can be read up to whole vectors, where dy is 0 and x anything.
+  void (*dots)(int64_t taps, int64_t rows, int64_t n, const T* dy, int64_t dyRow, const T* x, int64_t xRow,
+               const int64_t* offset, T* sum);
+
+  // y[r·yRow + i] = x[r·xRow + i·step], and y[r·yRow + i·step] = x[r·xRow + i].
+  void (*take)(int64_t rows, int64_t n, const T* x, int64_t xRow, int64_t step, T* y, int64_t yRow);
+  void (*put)(int64_t rows, int64_t n, const T* x, int64_t xRow, T* y, int64_t yRow, int64_t step);
 };
 
 struct ConvIsa {
