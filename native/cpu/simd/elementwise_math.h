@@ -186,8 +186,8 @@ NABLA_INLINE double tanhOf(double x) {
   return withSign(e / (e + 2), x);
 }
 
-// 1/(1 + e^-x), where 1 + 2^n·e^r is (1 + 2^n) + 2^n·(e^r - 1) with one rounding; all of it times 2^-shift, so that
-// nothing overflows where the result is denormal.
+// 1/(1 + e^-x), where 1 + 2^n·e^r is (1 + 2^n) + 2^n·(e^r - 1) with one rounding while 1 + 2^n is exact, and beyond that
+// 2^n + (1 + 2^n·(e^r - 1)); all of it times 2^-shift, so that nothing overflows where the result is denormal.
 template <typename T>
 NABLA_INLINE T sigmoidOf(T x) {
   using F = Float<T>;
@@ -199,7 +199,9 @@ NABLA_INLINE T sigmoidOf(T x) {
   const T r = expReduce(-y, shifted);
   const T small = ofBits<T>(B(F::bias - shift) << F::mantissa);
   const T scale = ofBits<T>((bitsOf(shifted) - bitsOf(F::toInt) + B(F::bias - shift)) << F::mantissa);
-  return T(1) / madd(scale, madd(r * r, expTail(r), r), small + scale) * small;
+  const T limit = ofBits<T>(B(F::bias - shift + F::mantissa) << F::mantissa);
+  const T late = scale > limit ? small : T(0);
+  return T(1) / (madd(scale, madd(r * r, expTail(r), r), late) + (scale + (small - late))) * small;
 }
 
 // (2 atanh(s)/s - 2)/s² as a polynomial in z = s², for |s| ≤ (√2-1)/(√2+1); its error times z is below
