@@ -1,6 +1,6 @@
 // Reductions over the last dimensions: sum, prod, mean, max, min, any, all, argmax, argmin.
 //
-// The elements of one result form leaves (runs of at most kLeaf elements, or strips of kLeafRows rows for kColumns
+// The elements of one result form leaves (runs of at most kLeaf elements, or strips of some rows for up to kColumns
 // results at once); leaves are joined pairwise in an order that depends on shape and strides alone. So float sums have
 // an error that grows with the logarithm of the length, and the bits are the same for any number of threads.
 #include "rows.h"
@@ -93,6 +93,7 @@ struct Reduction {
   Acc neutral;
   Acc (*leaf)(const void* x, int64_t n, int64_t stride);
   void (*strip)(const void* x, int64_t rows, int64_t stride, int64_t columns, Acc* y);
+  void (*rows)(const float* x, int64_t rows, int64_t stride, int64_t n, float* y);  // of float32 with vectors, or null
   void (*join)(Acc* a, const Acc* b, int64_t width);
   Acc (*finish)(Acc a, int64_t count);
 };
@@ -100,6 +101,11 @@ struct Reduction {
 template <typename Op, typename T>
 Reduction<typename Op::Acc> reductionOf() {
   using Acc = typename Op::Acc;
+  const RowKernels& kernels = rowKernels();
+  auto rows = decltype(kernels.sumRows)(nullptr);
+  if constexpr (std::is_same_v<Op, Sum<float>>) rows = kernels.sumRows;
+  if constexpr (std::is_same_v<Op, Extreme<float, true>>) rows = kernels.maxRows;
+  if constexpr (std::is_same_v<Op, Extreme<float, false>>) rows = kernels.minRows;
   return {
       Op::neutral(),
       [](const void* p, int64_t n, int64_t stride) -> Acc {
@@ -122,6 +128,7 @@ Reduction<typename Op::Acc> reductionOf() {
           rowKernels().minColumns(x, rows, stride, columns, y);
         else Op::strip(x, rows, stride, columns, y);
       },
+      rows,
       [](Acc* a, const Acc* b, int64_t width) {
         for (int64_t j = 0; j < width; j++) Op::join(a[j], b[j]);
       },
@@ -201,6 +208,28 @@ int64_t leavesPerPart(int64_t leafElements) {
   return leaves;
 }
 
+// Results over at most kLeaf contiguous float32 elements each.
+void reduceShort(Problem& p, const Reduction<float>& op, const float* x, const View& y, int64_t n) {
+  int64_t count, s[2];
+  p.outer.pop(count, s);
+  const int64_t kBlock = 256, blocks = ceilDiv(count, kBlock);
+  parallelRange(p.outer.count() * blocks, std::max<int64_t>(1, kGrain / (n * std::min(count, kBlock))), [&](int64_t begin, int64_t end) {
+    Cursor<2> at(p.outer, begin / blocks);
+    float result[kBlock];
+    for (int64_t job = begin, block = begin % blocks; job < end; job++) {
+      const int64_t first = block * kBlock, rows = std::min(kBlock, count - first);
+      op.rows(x + at.offset[0] + first * s[0], rows, s[0], n, result);
+      for (int64_t r = 0; r < rows; r++) result[r] = op.finish(result[r], n);
+      const int64_t to = at.offset[1] + first * s[1];
+      storeRows(y, &to, 1, rows, s[1], result, rows);
+      if (++block == blocks) {
+        block = 0;
+        at.next();
+      }
+    }
+  });
+}
+
 template <typename Acc>
 void reduce(const Call& c, const Reduction<Acc>& op) {
   Problem p = problemOf(c, false);
@@ -215,6 +244,12 @@ void reduce(const Call& c, const Reduction<Acc>& op) {
   }
   int64_t inner, width = 1, count = 1, xStep = 0, yStep = 0, step[1];
   p.reduced.pop(inner, step);
+  if constexpr (std::is_same_v<Acc, float>) {
+    if (op.rows && p.reduced.n == 0 && (inner == 1 || step[0] == 1) && inner <= kLeaf) {  // a leaf for each result
+      reduceShort(p, op, c.in[0].as<float>(), y, inner);
+      return;
+    }
+  }
   const bool columns = p.outer.n > 0 && p.outer.stride[p.outer.n - 1][0] == 1 && step[0] != 1;
   if (columns) {
     int64_t s[2];
@@ -225,7 +260,8 @@ void reduce(const Call& c, const Reduction<Acc>& op) {
   }
   // Jobs: (outer position, strip of columns) × parts of the leaves. A part is a power of two of leaves, so that joining
   // parts in pairs goes on with the same tree.
-  const int64_t leafLength = columns ? kLeafRows : kLeaf;
+  int64_t leafLength = columns ? kLeafRows : kLeaf;
+  if (columns && op.rows && step[0] == count && count <= kPacked) leafLength *= packedRows(count);
   const int64_t leavesPerRun = ceilDiv(inner, leafLength), leaves = p.reduced.count() * leavesPerRun;
   const int64_t perPart = leavesPerPart(std::min(inner, leafLength) * width);
   const int64_t parts = ceilDiv(leaves, perPart);
@@ -258,8 +294,11 @@ void reduce(const Call& c, const Reduction<Acc>& op) {
     return pairs.finish(job.width);
   };
   const auto finish = [&](const Job& job, const Acc* result) {
-    for (int64_t j = 0; j < job.width; j++)
-      store(y, job.at.offset[1] + (job.first + j) * yStep, op.finish(result[j], elements));
+    withType(y.dtype, [&](auto tag) {
+      using Y = TypeOf<decltype(tag)>;
+      Y* const to = y.as<Y>() + job.at.offset[1] + job.first * yStep;
+      for (int64_t j = 0; j < job.width; j++) to[j * yStep] = convert<Y>(op.finish(result[j], elements));
+    });
   };
 
   if (parts == 1) {

@@ -81,18 +81,42 @@ struct Min {
   static float join(float a, float b) { return b < a || b != b ? b : a; }
 };
 
+// A number known to the compiler, as an argument.
+template <int n>
+struct Constant {
+  static constexpr int value = n;
+};
+
 // 64 lanes on every instruction set, joined by halves: lane l takes elements l, l + 64, … of the leaf.
 constexpr int kWide = 64, kVectors = kWide / LANES;
+
+// Lane l of the result is lane l + half of v, for l below half.
+template <int half>
+inline F upper(F v) {
+#if LANES == 16
+  return __builtin_shufflevector(v, v, half, half + 1, (half + 2) % 16, (half + 3) % 16, (half + 4) % 16,
+                                 (half + 5) % 16, (half + 6) % 16, (half + 7) % 16, 8, 9, 10, 11, 12, 13, 14, 15);
+#elif LANES == 8
+  return __builtin_shufflevector(v, v, half, half + 1, (half + 2) % 8, (half + 3) % 8, 4, 5, 6, 7);
+#else
+  return __builtin_shufflevector(v, v, half, half + 1, 2, 3);
+#endif
+}
 
 template <typename R>
 inline float joinLanes(F* acc) {
   for (int half = kVectors / 2; half > 0; half /= 2)
     for (int v = 0; v < half; v++) acc[v] = R::step(acc[v], acc[v + half]);
-  float lane[LANES];
-  store(lane, acc[0]);
-  for (int half = LANES / 2; half > 0; half /= 2)
-    for (int l = 0; l < half; l++) lane[l] = R::join(lane[l], lane[l + half]);
-  return lane[0];
+  F a = acc[0];
+#if LANES == 16
+  a = R::step(a, upper<8>(a));
+#endif
+#if LANES >= 8
+  a = R::step(a, upper<4>(a));
+#endif
+  a = R::step(a, upper<2>(a));
+  a = R::step(a, upper<1>(a));
+  return a[0];
 }
 
 // R over at(i) for i in [0, n), where vector(i) gives LANES of them and tail(i, count) fewer.
@@ -116,26 +140,66 @@ float reduceRow(const float* x, int64_t n) {
 }
 
 template <typename R>
+void reduceRows(const float* x, int64_t rows, int64_t stride, int64_t n, float* y) {
+  for (int64_t r = 0; r < rows; r++) y[r] = reduceRow<R>(x + r * stride, n);
+}
+
+// The rows of a few columns lie in memory without gaps: as many of them as fill whole groups of 16 values are summed as
+// one long row, which is folded at the end.
+template <typename R>
+void reducePacked(const float* x, int64_t rows, int64_t columns, float* y) {
+  const int64_t period = packedRows(columns), length = period * columns, whole = rows / period * period;
+  float acc[16 * kPacked];
+  for (int64_t j = 0; j < length; j++) acc[j] = R::neutral;
+  int64_t v = 0;
+  const auto sweep = [&](auto width) {  // `width` vectors stay in registers for all rows
+    constexpr int kWidth = decltype(width)::value;
+    for (; v + kWidth * LANES <= length; v += kWidth * LANES) {
+      F a[kWidth];
+      for (int k = 0; k < kWidth; k++) a[k] = load(acc + v + k * LANES);
+      for (int64_t i = 0; i < whole * columns; i += length)
+        for (int k = 0; k < kWidth; k++) a[k] = R::step(a[k], load(x + i + v + k * LANES));
+      for (int k = 0; k < kWidth; k++) store(acc + v + k * LANES, a[k]);
+    }
+  };
+  sweep(Constant<8>{});
+  sweep(Constant<4>{});
+  sweep(Constant<1>{});
+  for (int64_t i = whole * columns; i < rows * columns; i++) acc[i - whole * columns] = R::join(acc[i - whole * columns], x[i]);
+  for (int64_t half = period / 2; half > 0; half /= 2)
+    for (int64_t j = 0; j < half * columns; j++) acc[j] = R::join(acc[j], acc[j + half * columns]);
+  for (int64_t j = 0; j < columns; j++) y[j] = acc[j];
+}
+
+// Eight rows at a time are read forward and joined in pairs: y is touched once for them.
+template <typename R>
 void reduceColumns(const float* x, int64_t rows, int64_t stride, int64_t columns, float* y) {
-  if (columns == kWide) {
-    F acc[kVectors];
-    for (int v = 0; v < kVectors; v++) acc[v] = load(x + v * LANES);
-    for (int64_t i = 1; i < rows; i++)
-      for (int v = 0; v < kVectors; v++) acc[v] = R::step(acc[v], load(x + i * stride + v * LANES));
-    for (int v = 0; v < kVectors; v++) store(y + v * LANES, acc[v]);
-    return;
-  }
-  int64_t j = 0;
-  for (; j + LANES <= columns; j += LANES) {
-    F acc = load(x + j);
-    for (int64_t i = 1; i < rows; i++) acc = R::step(acc, load(x + i * stride + j));
-    store(y + j, acc);
-  }
-  if (j < columns) {
-    F acc = loadTail(x + j, columns - j, 0);
-    for (int64_t i = 1; i < rows; i++) acc = R::step(acc, loadTail(x + i * stride + j, columns - j, 0));
-    storeTail(y + j, columns - j, acc);
-  }
+  if (stride == columns && columns <= kPacked && rows >= packedRows(columns)) return reducePacked<R>(x, rows, columns, y);
+  const auto pass = [&](int64_t i, auto group) {
+    constexpr int kGroup = decltype(group)::value;
+    const float* const at = x + i * stride;
+    const auto combine = [&](auto get) {
+      F v[kGroup];
+      for (int k = 0; k < kGroup; k++) v[k] = get(at + k * stride);
+      for (int half = kGroup / 2; half > 0; half /= 2)
+        for (int k = 0; k < half; k++) v[k] = R::step(v[k], v[k + half]);
+      return v[0];
+    };
+    int64_t j = 0;
+    for (; j + LANES <= columns; j += LANES) {
+      const F sum = combine([=](const float* p) { return load(p + j); });
+      store(y + j, i == 0 ? sum : R::step(load(y + j), sum));
+    }
+    if (j < columns) {
+      const int64_t rest = columns - j;
+      const F sum = combine([=](const float* p) { return loadTail(p + j, rest, 0); });
+      storeTail(y + j, rest, i == 0 ? sum : R::step(loadTail(y + j, rest, 0), sum));
+    }
+  };
+  int64_t i = 0;
+  for (; i + 8 <= rows; i += 8) pass(i, Constant<8>{});
+  for (; i + 2 <= rows; i += 2) pass(i, Constant<2>{});
+  if (i < rows) pass(i, Constant<1>{});
 }
 
 // Sum of a long row: leaves of kLeaf, joined pairwise. sumLeaf(i, count) sums a leaf.
@@ -274,8 +338,8 @@ void crossEntropy(const float* x, int64_t pitch, const int32_t* label, int64_t r
     const int64_t count = rows - r < LANES ? rows - r : LANES;
     float t[kNarrow][LANES], most[LANES], sums[LANES];
     loadLanes(x, pitch, count, n, t);
-    F m = load(t[0]), sum = {};
-    for (int64_t j = 1; j < n; j++) m = Max::step(m, load(t[j]));
+    F m = all(Max::neutral), sum = {};
+    for (int64_t j = 0; j < n; j++) m = Max::step(m, load(t[j]));
     for (int64_t j = 0; j < n; j++) sum += exp(load(t[j]) - m);
     store(most, m);
     store(sums, sum);
@@ -409,7 +473,8 @@ void uniform(uint64_t seed, uint64_t block, int64_t blocks, float* y) {
 
 }  // namespace
 
-const RowKernels rows = {reduceRow<Sum>,     reduceRow<Max>,     reduceRow<Min>,  reduceColumns<Sum>,
+const RowKernels rows = {reduceRow<Sum>,     reduceRow<Max>,     reduceRow<Min>,  reduceRows<Sum>,
+                         reduceRows<Max>,    reduceRows<Min>,    reduceColumns<Sum>,
                          reduceColumns<Max>, reduceColumns<Min>, softmax,         logSoftmax,
                          softmaxGrad,        logSoftmaxGrad,     normalize,       normalizeGrad,
                          crossEntropy,       crossEntropyGrad,   copyBlock,       correlate,

@@ -6,14 +6,26 @@
 namespace nabla {
 
 constexpr int64_t kLeaf = 2048;      // the longest run that `sum`, `max` and `min` take: a leaf of the tree of chunks
-constexpr int64_t kColumns = 64;     // the widest strip
-constexpr int64_t kLeafRows = 32;    // the longest strip
+constexpr int64_t kColumns = 512;    // the widest strip
+constexpr int64_t kLeafRows = 32;    // the longest strip, but for…
+constexpr int64_t kPacked = 32;      // …strips of at most so many columns without gaps between the rows
+
+// The fewest rows of `columns` values that are a multiple of 16 values: a power of two.
+constexpr int64_t packedRows(int64_t columns) {
+  int64_t rows = 16;
+  while (rows > 1 && columns * (rows / 2) % 16 == 0) rows /= 2;
+  return rows;
+}
 
 struct RowKernels {
   // Of x[0 … n), n from 1 to kLeaf. The same bits on every instruction set. max and min give NaN when there is one.
   float (*sum)(const float* x, int64_t n);
   float (*max)(const float* x, int64_t n);
   float (*min)(const float* x, int64_t n);
+  // y[r] = the same of the row x[r·stride … + n).
+  void (*sumRows)(const float* x, int64_t rows, int64_t stride, int64_t n, float* y);
+  void (*maxRows)(const float* x, int64_t rows, int64_t stride, int64_t n, float* y);
+  void (*minRows)(const float* x, int64_t rows, int64_t stride, int64_t n, float* y);
   // y[j] = the same of x[i·stride + j] over i in [0, rows), for j in [0, columns).
   void (*sumColumns)(const float* x, int64_t rows, int64_t stride, int64_t columns, float* y);
   void (*maxColumns)(const float* x, int64_t rows, int64_t stride, int64_t columns, float* y);
