@@ -20,6 +20,8 @@ interface Definition {
    * depends on data goes through `pick`, two numbers in memory: a branch would be predicted wrongly half of the time.
    */
   float?: string;
+  /** float32, where something faster is as good there. */
+  single?: string;
   /** int32, and uint8 with the result wrapped. */
   int?: string;
   /** int64, in bigints. */
@@ -62,7 +64,7 @@ const definitions: Record<string, Definition> = {
   sqrt: unary("Math.sqrt(a)"),
   rsqrt: unary("1 / Math.sqrt(a)"),
   reciprocal: unary("1 / a"),
-  exp: unary("Math.exp(a)"),
+  exp: unary("Math.exp(a)", { single: "exp32(a)" }),
   exp2: unary("Math.pow(2, a)"),
   expm1: unary("Math.expm1(a)"),
   log: unary("Math.log(a)"),
@@ -77,7 +79,7 @@ const definitions: Record<string, Definition> = {
   atan: unary("Math.atan(a)"),
   sinh: unary("Math.sinh(a)"),
   cosh: unary("Math.cosh(a)"),
-  tanh: unary("Math.tanh(a)"),
+  tanh: unary("Math.tanh(a)", { single: "tanh32(a)" }),
   asinh: unary("Math.asinh(a)"),
   acosh: unary("Math.acosh(a)"),
   atanh: unary("Math.atanh(a)"),
@@ -87,7 +89,7 @@ const definitions: Record<string, Definition> = {
   ceil: unary("Math.ceil(a)", integral),
   round: unary("roundEven(a)", integral),
   trunc: unary("Math.trunc(a)", integral),
-  sigmoid: unary("1 / (1 + Math.exp(-a))"),
+  sigmoid: unary("1 / (1 + Math.exp(-a))", { single: "1 / (1 + exp32(-a))" }),
   relu: unary("(pick[0] = a, pick[1] = 0, pick[(a < 0) | 0])", {
     int: "a < 0 ? 0 : a",
     long: "a < 0n ? 0n : a",
@@ -139,7 +141,7 @@ const definitions: Record<string, Definition> = {
 
   where: {
     arity: 3,
-    float: "(pick[0] = c, pick[1] = b, pick[a])",
+    float: "(pick[0] = c, pick[1] = b, pick[(a !== 0) | 0])",
     int: "a ? b : c",
     long: "a ? b : c",
     bool: "a ? b : c",
@@ -165,6 +167,7 @@ const BULK = 32;
 const UNIT = 1024;
 
 function expression(d: Definition, ctype: number): string | undefined {
+  if (ctype === F32 && d.single) return d.single;
   return ctype <= F64 ? d.float : ctype === I64 ? d.long : ctype === BOOL ? d.bool : d.int;
 }
 
@@ -367,9 +370,8 @@ function sameShape(a: View, b: View): boolean {
 interface Plan {
   loop: Loop;
   views: View[];
-  /** Sizes of the dimensions outside the block, and the strides of each view in them. */
-  outer: number[];
-  outerStrides: number[][];
+  /** Over the dimensions outside the block. */
+  walk: convert.Walk | undefined;
   rows: number;
   n: number;
   P: number[];
@@ -403,7 +405,7 @@ function findLoop(call: Call, views: View[]): Loop {
     const { arity } = table[attr[1]];
     for (let i = 0; i < arity; i++) views[i] = call.in[attr[3 + i]];
     views[arity] = call.out[0];
-    views.length = arity + 1;
+    if (views.length > arity + 1) views.length = arity + 1; // to set a length is a slow call
     const unit = isUnit(views, n);
     let key = (attr[1] << 7) | (attr[2] << 4) | (call.out[0].dtype << 1) | (unit ? 1 : 0);
     for (let i = 0; i < arity; i++) {
@@ -427,7 +429,7 @@ function findLoop(call: Call, views: View[]): Loop {
     }
     return loop;
   }
-  views.length = nIn + nOut;
+  if (views.length > nIn + nOut) views.length = nIn + nOut;
   let key = "";
   for (let k = 0; k < nIn + nOut; k++) {
     const v = k < nIn ? call.in[k] : call.out[k - nIn];
@@ -464,7 +466,6 @@ function findLoop(call: Call, views: View[]): Loop {
 function layOut(shape: View, plan: Plan): void {
   const { views, P, R, S } = plan;
   const count = views.length;
-  P.length = R.length = S.length = count;
   let flat = true;
   for (let k = 0; k < count; k++) {
     const v = views[k];
@@ -474,7 +475,7 @@ function layOut(shape: View, plan: Plan): void {
     else if (isScalar(v, shape.numel)) S[k] = 0;
     else flat = false;
   }
-  plan.outer.length = 0;
+  plan.walk = undefined;
   plan.rows = 1;
   plan.n = shape.numel;
   if (flat) return;
@@ -500,16 +501,16 @@ function layOut(shape: View, plan: Plan): void {
     S[k] = strides[k].pop() ?? 0;
     R[k] = strides[k].pop() ?? 0;
   }
-  plan.outer = sizes;
-  plan.outerStrides = strides;
+  if (sizes.length === 0) return;
+  const operands = views.map((v, k) => ({ offset: v.offset, strides: strides[k] }));
+  plan.walk = new convert.Walk(sizes, operands);
 }
 
 const noLoop: Loop = () => undefined;
 const emptyPlan = (): Plan => ({
   loop: noLoop,
   views: [],
-  outer: [],
-  outerStrides: [],
+  walk: undefined,
   rows: 0,
   n: 0,
   P: [],
@@ -526,13 +527,9 @@ function run(call: Call): void {
     plan.loop = findLoop(call, plan.views);
     layOut(call.out[0], plan);
   }
-  const { loop, views, outer, outerStrides, rows, n, P, R, S } = plan;
-  if (outer.length === 0) {
-    loop(rows, n, views, P, R, S);
-    return;
-  }
-  const operands = views.map((v, k) => ({ offset: v.offset, strides: outerStrides[k] }));
-  for (const w = new convert.Walk(outer, operands); w.more; w.next()) loop(rows, n, views, w.at, R, S);
+  const { loop, views, walk, rows, n, P, R, S } = plan;
+  if (walk === undefined) loop(rows, n, views, P, R, S);
+  else for (const w = walk.restart(); w.more; w.next()) loop(rows, n, views, w.at, R, S);
 }
 
 export const kernels: Record<string, Kernel> = { elementwise: { check, run, aliasing: true } };

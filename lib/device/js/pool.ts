@@ -79,29 +79,28 @@ const maxPool2d: Kernel = {
     const [, , P, Q] = y.shape;
     const wide = x.dtype === I64;
     const plane = wide ? longs("pool", H * W) : doubles("pool", H * W);
-    const to = index.data as BigInt64Array;
+    const values = doubles("poolOut", P * Q);
+    const words = new Int32Array(index.data.buffer, index.data.byteOffset); // low and high, without making bigints
     for (const walk = planes(y, x, index); walk.more; walk.next()) {
       if (wide) loadLongPlane(x, walk.at[1], plane as BigInt64Array);
       else loadPlane(x, walk.at[1], plane as Float64Array);
       for (let p = 0; p < P; p++) {
+        const top = p * sH - pH;
+        const h0 = top + firstInside(top, dH) * dH;
+        const h1 = Math.min(top + (kH - 1) * dH + 1, H);
         for (let q = 0; q < Q; q++) {
-          let best = -1;
-          for (let r = firstInside(p * sH - pH, dH); r < kH; r++) {
-            const h = p * sH - pH + r * dH;
-            if (h >= H) break;
-            for (let s = firstInside(q * sW - pW, dW); s < kW; s++) {
-              const w = q * sW - pW + s * dW;
-              if (w >= W) break;
-              const at = h * W + w;
-              if (best < 0 || plane[at] > plane[best] || (Number.isNaN(plane[at]) && !Number.isNaN(plane[best])))
-                best = at;
-            }
-          }
-          const from = walk.at[1] + Math.floor(best / W) * x.strides[2] + (best % W) * x.strides[3];
-          y.data[walk.at[0] + p * y.strides[2] + q * y.strides[3]] = x.data[from];
-          to[walk.at[2] + p * index.strides[2] + q * index.strides[3]] = BigInt(best);
+          const left = q * sW - pW;
+          const w0 = left + firstInside(left, dW) * dW;
+          const w1 = Math.min(left + (kW - 1) * dW + 1, W);
+          const best = largest(plane as Float64Array, W, h0, h1, dH, w0, w1, dW);
+          if (wide) y.data[walk.at[0] + p * y.strides[2] + q * y.strides[3]] = plane[best];
+          else values[p * Q + q] = plane[best] as number;
+          const at = 2 * (walk.at[2] + p * index.strides[2] + q * index.strides[3]);
+          words[at] = best;
+          words[at + 1] = 0;
         }
       }
+      if (!wide) storePlane(y, walk.at[0], values);
     }
   },
 };
@@ -146,6 +145,31 @@ const maxPool2dGrad: Kernel = {
     }
   },
 };
+
+/** Where the largest element of a window lies; NaN wins, and the first of equals. */
+function largest(
+  plane: Float64Array,
+  W: number,
+  h0: number,
+  h1: number,
+  dH: number,
+  w0: number,
+  w1: number,
+  dW: number,
+): number {
+  let best = h0 * W + w0;
+  let max = plane[best];
+  for (let h = h0; h < h1; h += dH) {
+    for (let w = w0; w < w1; w += dW) {
+      const value = plane[h * W + w];
+      if (value > max || (Number.isNaN(value) && !Number.isNaN(max))) {
+        max = value;
+        best = h * W + w;
+      }
+    }
+  }
+  return best;
+}
 
 /** The first tap of a window starting at `start` that does not lie before the image. */
 const firstInside = (start: number, dilation: number): number => (start < 0 ? Math.ceil(-start / dilation) : 0);

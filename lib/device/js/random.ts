@@ -106,12 +106,9 @@ export function detLog(x: number): number {
   return k * 0.6931471803691238 + (f - (s * f - tail));
 }
 
-/** Horner's rule, highest coefficient first. */
-function horner(r: number, c: readonly number[]): number {
-  let y = c[0];
-  for (let i = 1; i < c.length; i++) y = y * r + c[i];
-  return y;
-}
+/** Horner's rule for eight coefficients, highest first. */
+const horner = (r: number, c: readonly number[]): number =>
+  ((((((c[0] * r + c[1]) * r + c[2]) * r + c[3]) * r + c[4]) * r + c[5]) * r + c[6]) * r + c[7];
 
 // Coefficients of AS 241, highest first, each the shortest text of its float64: the central region, 0.425 < |p − ½| with
 // r ≤ 5, and the far tail.

@@ -132,3 +132,26 @@ export function longPow(x: bigint, y: bigint): bigint {
   }
   return result;
 }
+
+/**
+ * e^x to 2e-12, which float32 cannot tell from the true value: 2^(k / 32) from tables, for the nearest k, times a polynomial
+ * in the rest. The tables are constants of the closure, so that compiled loops need not look them up.
+ */
+export const exp32 = (() => {
+  const fractions = Float64Array.from({ length: 32 }, (_, i) => 2 ** (i / 32));
+  const powers = Float64Array.from({ length: 300 }, (_, i) => 2 ** (i - 160));
+  return (x: number): number => {
+    if (!(x > -105 && x < 89)) return Math.exp(x); // 0, Infinity and NaN
+    const k = Math.floor(x * (32 / Math.LN2) + 0.5);
+    const r = x - k * (Math.LN2 / 32);
+    const i = k | 0;
+    return fractions[i & 31] * powers[(i >> 5) + 160] * (1 + r * (1 + r * (1 / 2 + r * (1 / 6 + r / 24))));
+  };
+})();
+
+/** tanh x, as precisely. */
+export function tanh32(x: number): number {
+  const square = x * x;
+  if (square < 0.0016) return x * (1 - square * (1 / 3 - square * (2 / 15 - square * (17 / 315))));
+  return square < 100 ? 1 - 2 / (exp32(2 * x) + 1) : Math.tanh(x);
+}
