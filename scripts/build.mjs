@@ -1,4 +1,4 @@
-// Builds dist/: one CommonJS bundle, an ESM face that re-exports it by name (so that both kinds of user share one
+// Builds dist/: one CommonJS bundle (and beside it the JavaScript device, which few programs load), an ESM face that re-exports it by name (so that both kinds of user share one
 // instance), the command, and the types. With --if-stale only when the sources have changed.
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -51,6 +51,25 @@ function finish(bundle) {
   return exported;
 }
 
+/** The JavaScript device is a quarter of the library; it stays outside of the bundle until somebody asks for it. */
+const deviceLater = {
+  name: "device-later",
+  setup({ onLoad, onResolve }) {
+    onResolve({ filter: /^\.\/js\/index\.js$/ }, () => ({ path: "js", namespace: "later" }));
+    onResolve({ filter: /^\.\/device-js\.js$/ }, ({ path }) => ({ path, external: true }));
+    onLoad({ filter: /^js$/, namespace: "later" }, () => ({
+      contents: 'module.exports = { get JsDevice() { return require("./device-js.js").JsDevice; } };',
+    }));
+  },
+};
+/** Its errors are those of the library. */
+const errorsOfIndex = {
+  name: "errors-of-index",
+  setup({ onResolve }) {
+    onResolve({ filter: /\/errors\.js$/ }, () => ({ path: "./index.js", external: true }));
+  },
+};
+
 /** The command uses the library as any user does, through its public face: one instance, one copy. */
 const throughIndex = {
   name: "through-index",
@@ -67,7 +86,19 @@ async function main() {
   const hash = distHash(); // of what is read now, should a file change meanwhile
   mkdirSync(fresh);
   await Promise.all([
-    build({ ...common, entryPoints: ["lib/index.ts"], outfile: join(fresh, "index.js"), banner: { js: moduleUrl } }),
+    build({
+      ...common,
+      entryPoints: ["lib/index.ts"],
+      outfile: join(fresh, "index.js"),
+      banner: { js: moduleUrl },
+      plugins: [deviceLater],
+    }),
+    build({
+      ...common,
+      entryPoints: ["lib/device/js/index.ts"],
+      outfile: join(fresh, "device-js.js"),
+      plugins: [errorsOfIndex],
+    }),
     build({
       ...common,
       entryPoints: ["lib/cli/main.ts"],
