@@ -1,6 +1,6 @@
-// Builds dist/: a CommonJS bundle of the library and one of its benchmarking core, ESM faces that re-export them by
-// name (so that both kinds of user share one instance), the command, and the types. With --if-stale only when the sources
-// have changed.
+// Builds dist/: a CommonJS bundle of the library (beside it the JavaScript device, which few programs load) and one of its
+// benchmarking core, ESM faces that re-export them by name (so that both kinds of user share one instance), the command,
+// and the types. With --if-stale only when the sources have changed.
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -52,6 +52,25 @@ function finish(bundle) {
   return exported;
 }
 
+/** The JavaScript device is a quarter of the library; it stays outside of the bundle until somebody asks for it. */
+const deviceLater = {
+  name: "device-later",
+  setup({ onLoad, onResolve }) {
+    onResolve({ filter: /^\.\/js\/index\.js$/ }, () => ({ path: "js", namespace: "later" }));
+    onResolve({ filter: /^\.\/device-js\.js$/ }, ({ path }) => ({ path, external: true }));
+    onLoad({ filter: /^js$/, namespace: "later" }, () => ({
+      contents: 'module.exports = { get JsDevice() { return require("./device-js.js").JsDevice; } };',
+    }));
+  },
+};
+/** Its errors are those of the library. */
+const errorsOfIndex = {
+  name: "errors-of-index",
+  setup({ onResolve }) {
+    onResolve({ filter: /\/errors\.js$/ }, () => ({ path: "./index.js", external: true }));
+  },
+};
+
 /** The bundles that a user imports, by name; each is a folder of lib/, or lib/ itself. */
 const faces = { index: "lib/index.ts", bench: "lib/bench/index.ts" };
 
@@ -76,7 +95,19 @@ async function main() {
   const hash = distHash(); // of what is read now, should a file change meanwhile
   mkdirSync(fresh);
   await Promise.all([
-    build({ ...common, entryPoints: [faces.index], outfile: join(fresh, "index.js"), banner: { js: moduleUrl } }),
+    build({
+      ...common,
+      entryPoints: [faces.index],
+      outfile: join(fresh, "index.js"),
+      banner: { js: moduleUrl },
+      plugins: [deviceLater],
+    }),
+    build({
+      ...common,
+      entryPoints: ["lib/device/js/index.ts"],
+      outfile: join(fresh, "device-js.js"),
+      plugins: [errorsOfIndex],
+    }),
     build({ ...common, entryPoints: [faces.bench], outfile: join(fresh, "bench.js"), plugins: [throughFaces] }),
     build({
       ...common,

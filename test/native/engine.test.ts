@@ -94,6 +94,24 @@ describe.skipIf(!built)(built ? "the engine" : `the engine [there is no ${addonP
       expect(thrown(() => addon.read(1e6, 0, target))).toBe("DISPOSED: slot 1000000 has no buffer");
     });
 
+    it("fetches into the stream after running what is there", () => {
+      const [x, y] = [put([1, 2, 3]), empty(12)];
+      const fetched = new Float32Array(engine.stream.buffer, 0, 2);
+      engine.write(engine.apply("neg", view(y, [3]), [view(x, [3])]));
+      const n = engine.end;
+      engine.end = 0;
+      addon.fetch(n, y, 4, 8);
+      expect([...fetched]).toEqual([-2, -3]);
+      engine.write(engine.apply("neg", view(y, [3]), [view(y, [3])])).submit();
+      addon.fetch(0, y, 0, 8); // waits for the queue
+      expect([...fetched]).toEqual([1, 2]);
+      expect(thrown(() => addon.fetch(0, y, 8, 8))).toBe("PROGRAM: read: 8 bytes at 8 of a buffer of 12");
+      expect(thrown(() => addon.fetch(engine.stream.length + 1, y, 0, 4))).toMatch(/^PROGRAM: \d+ words of a stream/);
+      expect(thrown(() => addon.fetch(0, y, 0, engine.stream.byteLength + 1))).toMatch(/^PROGRAM: fetch: \d+ bytes/);
+      expect(thrown(() => addon.fetch(0, 1e6, 0, 4))).toBe("DISPOSED: slot 1000000 has no buffer");
+      expect(engine.read(y, 3)).toEqual([1, 2, 3]);
+    });
+
     it("keeps order between flush and submit", () => {
       const x = put([0]);
       const once = engine.apply("add", view(x, [1]), [view(x, [1]), number(1)]);
