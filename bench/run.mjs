@@ -11,7 +11,7 @@ import { measureStart } from "./harness/start.mjs";
 
 const help = `Usage: npm run bench [-- options]
 
-  --only G1,T2,E      rows, or groups of rows, by id (default: all)
+  --only G1,T2,E      rows, or groups of rows, by id (default: all); L: the limits of the machine
   --threads 1,2       numbers of threads (default: 1,2)
   --devices cpu,js    devices of ours (default: cpu,js)
   --peers ort,torch   whom to measure against (default: all; none: an empty list)
@@ -52,7 +52,7 @@ function options() {
       return list;
     };
     const only = values.only === undefined ? undefined : words(values.only);
-    const known = new Set(["S", "S1", ...allRows.flatMap(({ id }) => [id, id[0]])]);
+    const known = new Set(["S", "S1", "L", ...allRows.flatMap(({ id }) => [id, id[0]])]);
     const unknown = only?.find((id) => !known.has(id));
     if (unknown)
       throw new Error(
@@ -124,7 +124,8 @@ await installPackages(asked.peers, say);
 const everybody = await enlist();
 const result = {
   date: new Date().toISOString().slice(0, 16).replace("T", " "),
-  arguments: process.argv.slice(2),
+  // Where the results go says nothing about them.
+  arguments: process.argv.slice(2).filter((word, i, all) => !word.startsWith("--json") && all[i - 1] !== "--json"),
   machine,
   interrupted: false,
   rows: [],
@@ -160,7 +161,7 @@ for (const threads of asked.threads) {
     // Threads of two spin for work for some milliseconds more than those of one.
     interleave: { rounds: asked.rounds, turn: 40, warmUp: 30, rest: threads > 1 ? 40 : 5, budget: 1500 },
   };
-  if (!asked.only && limits.ways) {
+  if (wants("L") && limits.ways) {
     say(`${threads} thread(s): the limits of the machine`);
     result.bandwidth.push(...(await measureLimits(field, limits, how)));
   }

@@ -50,12 +50,13 @@ const byPeer = (row) => {
     .filter(Boolean);
 };
 
-/** How fast each was, as a share of the best of all in that row: bars of rows whose units differ can stand together. */
+/** How fast each was, as a share of the row's limit or, where it is faster, of the best: rows of all units together. */
 function groupOption(letter, rows) {
   const list = rows.map((row) => {
     const all = byPeer(row);
-    const top = best(row, all).best;
-    const share = (v) => (row.unit === "GFLOP/s" ? v / top : top / v);
+    const rate = (v) => (row.unit === "GFLOP/s" ? v : 1 / v);
+    const top = Math.max(rate(best(row, all).best), row.limit ? rate(row.limit.value) : 0);
+    const share = (v) => rate(v) / top;
     return { row, all, share, limit: row.limit && share(row.limit.value) };
   });
   const figure = (row, v) => `${v >= 100 ? v.toFixed(0) : Number(v.toPrecision(3))} ${row.unit}`;
@@ -79,13 +80,13 @@ function groupOption(letter, rows) {
       backgroundColor: "transparent",
       animation: false,
       title: {
-        text: `${groups[letter]}: speed, the fastest of each row = 1`,
+        text: `${groups[letter]}: share of the machine's limit (┃), or of the fastest`,
         textStyle: { ...text, fontSize: 15, fontWeight: "bold" },
         left: 10,
         top: 6,
       },
       grid: { left: 150, right: 110, top: 40, bottom: 30 },
-      xAxis: { type: "value", min: 0, ...axis },
+      xAxis: { type: "value", min: 0, max: 1, ...axis },
       yAxis: {
         type: "category",
         inverse: true,
