@@ -1,16 +1,17 @@
 // npm run bench [-- --only G1,T2 --threads 1,2 --devices cpu,js --peers ort,torch --json out.json]
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { basename, dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { rows as allRows, describeMachine, watchBusyness } from "../dist/bench.mjs";
-import { Field, measureRow } from "./harness/measure.mjs";
+import { Field, measureLimits, measureRow } from "./harness/measure.mjs";
 import { installPackages, limits, ourselves, ownPeer, peers } from "./harness/peers.mjs";
+import { drawPictures } from "./harness/pictures.mjs";
 import { best, judgeAll, markdown, titleOf } from "./harness/report.mjs";
 import { measureStart } from "./harness/start.mjs";
 
 const help = `Usage: npm run bench [-- options]
 
-  --only G1,T2,E      rows, or groups of rows, by id (default: all)
+  --only G1,T2,E      rows, or groups of rows, by id (default: all); L: the limits of the machine
   --threads 1,2       numbers of threads (default: 1,2)
   --devices cpu,js    devices of ours (default: cpu,js)
   --peers ort,torch   whom to measure against (default: all; none: an empty list)
@@ -51,7 +52,7 @@ function options() {
       return list;
     };
     const only = values.only === undefined ? undefined : words(values.only);
-    const known = new Set(["S", "S1", ...allRows.flatMap(({ id }) => [id, id[0]])]);
+    const known = new Set(["S", "S1", "L", ...allRows.flatMap(({ id }) => [id, id[0]])]);
     const unknown = only?.find((id) => !known.has(id));
     if (unknown)
       throw new Error(
@@ -123,10 +124,12 @@ await installPackages(asked.peers, say);
 const everybody = await enlist();
 const result = {
   date: new Date().toISOString().slice(0, 16).replace("T", " "),
-  arguments: process.argv.slice(2),
+  // Where the results go says nothing about them.
+  arguments: process.argv.slice(2).filter((word, i, all) => !word.startsWith("--json") && all[i - 1] !== "--json"),
   machine,
   interrupted: false,
   rows: [],
+  bandwidth: [],
 };
 
 /** The results so far, whole or not at all. */
@@ -153,6 +156,15 @@ const wanted = allRows.filter(({ id }) => wants(id));
 for (const threads of asked.threads) {
   const field = new Field(threads);
   fields.set(threads, field);
+  const how = {
+    signal: stop.signal,
+    // Threads of two spin for work for some milliseconds more than those of one.
+    interleave: { rounds: asked.rounds, turn: 40, warmUp: 30, rest: threads > 1 ? 40 : 5, budget: 1500 },
+  };
+  if (wants("L") && limits.ways) {
+    say(`${threads} thread(s): the limits of the machine`);
+    result.bandwidth.push(...(await measureLimits(field, limits, how)));
+  }
   for (const row of wanted) {
     if (stop.signal.aborted) break;
     // A row about a device has that one of ours; the others have all but the slow one, unless it is all that was asked for.
@@ -165,11 +177,7 @@ for (const threads of asked.threads) {
       (e) => (e.ours ? devices.includes(e.device) : true) && (threads === 1 || e.threads !== 1) && takesPart(e, row),
     );
     if (!entrants.some((e) => e.ours)) continue;
-    const measured = await measureRow(row, field, entrants, limits, {
-      signal: stop.signal,
-      // Threads of two spin for work for some milliseconds more than those of one.
-      interleave: { rounds: asked.rounds, turn: 40, warmUp: 30, rest: threads > 1 ? 40 : 5, budget: 1500 },
-    });
+    const measured = await measureRow(row, field, entrants, limits, how);
     for (const e of entrants) {
       const found = field.versionsOf(e.id);
       if (found.length) versions.set(e.id, found);
@@ -181,6 +189,12 @@ for (const threads of asked.threads) {
 if (!stop.signal.aborted && wants("S1")) {
   const wanted = (name) => asked.peers.some((id) => peers[id]?.name === name);
   for (const row of await measureStart({ rounds: asked.rounds, signal: stop.signal, wanted })) add(row);
+}
+try {
+  const base = resolve(asked.json).replace(/(\.json)?$/, "");
+  result.pictures = await drawPictures(result, base, (key) => `${basename(base)}-${key}.svg`);
+} catch (error) {
+  say(`no pictures: ${error.message}`);
 }
 save();
 say(`${resolve(asked.json)} and .md beside it`);

@@ -283,3 +283,42 @@ function limitOf(row, limit, seats, measured) {
   const known = Number.isFinite(value("best")) && value("best") > 0;
   return known ? { name: limit.name, value: value("best"), median: value("median"), speeds } : undefined;
 }
+
+/** Sizes at which memory is measured, a core: names of the roofs of the roofline where one stands for a memory. */
+const sizes = [
+  { bytes: 2 ** 14, roof: "L1" },
+  { bytes: 2 ** 18, roof: "L2" },
+  { bytes: 2 ** 22, roof: "L3" },
+  { bytes: 2 ** 26 },
+  { bytes: 2 ** 28, roof: "DRAM" },
+];
+
+/** What the machine can do at most: multiply-adds, and reading and copying at the sizes of its memories. */
+export async function measureLimits(field, limits, options) {
+  const gaps = [];
+  const specs = [{ what: "fma" }, ...sizes.flatMap(({ bytes }) => ["read", "copy"].map((what) => ({ what, bytes })))];
+  const found = [];
+  for (const spec of specs) {
+    if (options.signal.aborted) break;
+    const seats = await limitContestants({ specs: [spec] }, field, limits, gaps);
+    const measured = await interleave(
+      seats.map((s) => s.contestant),
+      { ...options.interleave, signal: options.signal },
+    );
+    seats.forEach((seat, i) => {
+      const { best, median, count } = summarize(measured[i].times);
+      if (!count) return;
+      found.push({
+        threads: field.threads,
+        name: seat.name,
+        bytes: spec.bytes,
+        unit: spec.what === "fma" ? "GFLOP/s" : "GB/s",
+        best: seat.amount / best / 1e6,
+        median: seat.amount / median / 1e6,
+        // A roof is what can be read, read and written being slower.
+        ...(spec.what === "read" ? { roof: sizes.find(({ bytes }) => bytes === spec.bytes).roof } : {}),
+      });
+    });
+  }
+  return found;
+}

@@ -1,5 +1,5 @@
 // Results as Markdown: a table for each row, the targets, the gaps, the machine.
-import { groups } from "../../dist/bench.mjs";
+import { groups, pairwiseRatio } from "../../dist/bench.mjs";
 import { judge } from "./targets.mjs";
 
 const digits = (v) => {
@@ -14,18 +14,6 @@ const size = (bytes) =>
       ? `${digits(bytes / 2 ** 20)} MiB`
       : `${digits(bytes / 1024)} KiB`;
 const percent = (share) => (share === undefined ? "–" : `${(100 * share).toFixed(0)} %`);
-
-/** How much faster the first is, round by round. */
-function ratioOf(row, ours, theirs) {
-  if (!ours || !theirs || row.limitless) return undefined;
-  const ratios = ours.times
-    .map((t, i) => theirs.times[i] / t)
-    .filter((r) => Number.isFinite(r))
-    .sort((a, b) => a - b);
-  if (ratios.length === 0) return ours.median && theirs.median ? theirs.times[0] / ours.times[0] : undefined;
-  const middle = ratios.length >> 1;
-  return ratios.length % 2 ? ratios[middle] : (ratios[middle - 1] + ratios[middle]) / 2;
-}
 
 const higherIsBetter = (row) => row.unit === "GFLOP/s";
 export const best = (row, list) =>
@@ -55,9 +43,9 @@ function table(row) {
   );
   for (const c of ordered.filter((one) => one.best !== undefined)) {
     const share = row.limit && c.best && (higherIsBetter(row) ? c.best / row.limit.value : row.limit.value / c.best);
-    const ratio = c.ours ? ratioOf(row, c, peer) : undefined;
+    const ratio = c.ours && peer ? pairwiseRatio(c.times, peer.times) : Number.NaN;
     const name = `${c.peer}${c.variant ? `, ${c.variant}` : ""}${c.once ? " (once)" : ""}`;
-    const cells = [digits(c.best), digits(c.median), percent(share), ratio === undefined ? "" : `${ratio.toFixed(2)}×`];
+    const cells = [digits(c.best), digits(c.median), percent(share), Number.isNaN(ratio) ? "" : `${ratio.toFixed(2)}×`];
     lines.push(
       `| ${c.ours ? `**${name}**` : name} | ${c.ours ? cells.map((x) => x && `**${x}**`).join(" | ") : cells.join(" | ")} |`,
     );
@@ -80,6 +68,18 @@ export function judgeAll(rows) {
 
 const mark = (met) => (met === undefined ? "not measured" : met ? "met" : "**not met**");
 
+function describe({ cpu, model, cores, usable, caches, memory, system, node }) {
+  const sizes = Object.entries(caches).map(([name, bytes]) => `${name} ${size(bytes)}`);
+  return [
+    model ? `${cpu} (${model})` : cpu,
+    usable < cores ? `${cores} cores, ${usable} of them usable` : `${cores} cores`,
+    ...sizes,
+    `${size(memory)} of memory`,
+    system,
+    `Node ${node}`,
+  ].join("; ");
+}
+
 export function markdown(result) {
   const { machine, rows, contestants } = result;
   const verdicts = judgeAll(rows);
@@ -90,13 +90,12 @@ export function markdown(result) {
     "",
     `\`npm run bench${result.arguments.length ? ` -- ${result.arguments.join(" ")}` : ""}\`, ${result.date}${result.interrupted ? ", **interrupted: partial**" : ""}, ${Math.round(result.seconds)} s.`,
     "",
-    `- ${machine.cpu}${machine.model ? ` (${machine.model})` : ""}, ${machine.cores} cores; ${Object.entries(
-      machine.caches,
-    )
-      .map(([name, bytes]) => `${name} ${size(bytes)}`)
-      .join(", ")}; ${size(machine.memory)} memory; ${machine.system}; Node ${machine.node}.`,
+    `- ${describe(machine)}.`,
     `- Load at the start ${machine.load.toFixed(2)}; while measuring, ${percent(result.busyness.busy)} of all cores busy, ${percent(result.busyness.steal)} stolen by the host.`,
-    `- ${contestants.map((c) => (c.why ? `${c.name}: gap, ${c.why}` : `${c.name} ${c.versions.join(", ")}`)).join("; ")}.`,
+    `- ${contestants
+      .filter((c) => c.why || c.versions.length)
+      .map((c) => (c.why ? `${c.name}: gap, ${c.why}` : `${c.name} ${c.versions.join(" and ")}`))
+      .join("; ")}.`,
     "",
     "Contestants run in turns, in processes of their own, on the same numbers, which are checked against float64 before the clock starts. *Of the limit* compares best with best; the last column is the median over the rounds of how many times faster ours was than the best peer in the same round.",
     "",

@@ -21,7 +21,7 @@ export interface InterleaveOptions {
   /** At most this many repeats in a turn. Default 10⁷. */
   maxRepeats?: number;
   /** Ends the measurement after the turn in progress; what was measured is kept. */
-  signal?: AbortSignal;
+  signal?: { readonly aborted: boolean };
   /** Waits; for tests. */
   sleep?: (ms: number) => Promise<void>;
 }
