@@ -48,6 +48,8 @@ function instructions(
     in: inputs,
   });
   const v = view;
+  const fn = (name: string): number => device.elementwise.get(name) as number;
+  const epilogue = [2, fn("add"), 0, 0, 1, -1, fn("relu"), 0, 2, -1, -1, 3];
   return [
     elementwise(device, "add", "float32", v(0, [2, 6]), v(2, [2, 6]), v(3, [2, 6])),
     elementwise(device, "where", "int32", v(0, [12]), v(2, [12]), v(3, [12]), { dtype: "int32", value: 3 }),
@@ -59,6 +61,8 @@ function instructions(
     one("cumsum", [], [v(0, [3, 4])], [v(2, [3, 4])]),
     one("sort", [0], [v(0, [12]), index(1, [12])], [v(2, [12])]),
     one("matmul", [], [v(0, [1, 3, 3])], [v(2, [1, 3, 4]), v(3, [1, 4, 3])]),
+    // relu(product + input), its result on that input
+    one("matmulFused", epilogue, [v(0, [1, 3, 3])], [v(2, [1, 3, 4]), v(3, [1, 4, 3]), v(0, [1, 3, 3])]),
     one("softmaxGrad", [], [v(0, [3, 4])], [v(2, [3, 4]), v(3, [3, 4])]),
     one("normalize", [], [v(0, [2, 4]), v(5, [2]), v(6, [2])], [v(2, [2, 4]), scalar(1e-5)]),
     one("gather", [0], [v(0, [4])], [v(2, [12]), index(4, [4])]),
