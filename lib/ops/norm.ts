@@ -14,14 +14,15 @@ import {
   Scalar,
 } from "./define.js";
 import { add, clamp, div, lerp_, maximum, mul, neg, rsqrt, square, sub } from "./elementwise.js";
-import { permute, reshape, unsqueeze } from "./movement.js";
+import { reshape, unsqueeze } from "./movement.js";
 import { type PointwiseDef, pointwise } from "./pointwise.js";
 import { mean, sum } from "./reduce.js";
 import { norm } from "./statistics.js";
 
-// ---- the kernels, on the rows of a matrix
+// ---- the kernels, on x [A, R, C] over A and C: rows of samples where A is 1, channels of a batch
 
-const average = (x: Tensor): Tensor => mean(x, -1, true);
+const OVER = [0, 2];
+const average = (x: Tensor): Tensor => mean(x, OVER, true);
 
 /** dx = rstd·(dy − mean(dy) − x̂·mean(dy·x̂)), linear and self-adjoint in dy. */
 const normalizeGradDef: OpDef<null> = {
@@ -32,7 +33,7 @@ const normalizeGradDef: OpDef<null> = {
     return [
       needs[0] ? normalizeGrad(u!, xhat, rstd) : null,
       needs[1] ? neg(mul(scale, add(mul(u!, average(mul(dy, xhat))), mul(dy, average(mul(u!, xhat)))))) : null,
-      needs[2] ? div(sum(mul(u!, dx), -1), rstd) : null,
+      needs[2] ? div(sum(mul(u!, dx), OVER), rstd) : null,
     ];
   },
 };
@@ -43,7 +44,7 @@ const normalizeDef: OpDef<null> = {
   name: "normalize",
   saves: { outputs: [0, 2] },
   grad: ([g, gMean, gRstd], { outputs: [xhat, , rstd], like }) => {
-    const columns = like[0].shape[1];
+    const columns = like[0].shape[0] * like[0].shape[2];
     let dx = g ? normalizeGrad(g, xhat, rstd) : null;
     const plus = (part: Tensor): void => {
       dx = dx ? add(dx, part) : part;
@@ -62,9 +63,9 @@ interface Normalized {
   rstd: Tensor;
 }
 
-/** Rows with mean 0 and variance 1, and the mean and 1/√(variance + eps) they had. */
-function normalizeRows(x: Tensor, eps: number): Normalized {
-  const [rows] = x.shape;
+/** [A, R, C] with mean 0 and variance 1 over A and C, and the mean and 1/√(variance + eps) of each of R. */
+function standardized(x: Tensor, eps: number): Normalized {
+  const rows = x.shape[1];
   const specs = [
     { shape: x.shape, dtype: x.dtype },
     { shape: [rows], dtype: x.dtype },
@@ -130,7 +131,7 @@ export function layerNorm(x: Tensor, normalizedShape: number | Shape, options: A
   checkParameter(bias, shape, "bias", "layerNorm");
   const size = numelOf(shape);
   const rows = numelOf(x.shape.slice(0, x.ndim - shape.length));
-  const { xhat } = normalizeRows(reshape(x, [rows, size]), checkEps(eps, "layerNorm"));
+  const { xhat } = standardized(reshape(x, [1, rows, size]), checkEps(eps, "layerNorm"));
   return affine(reshape(xhat, x.shape), weight, bias);
 }
 
@@ -232,11 +233,9 @@ export function batchNorm(x: Tensor, options: RunningOptions & { training?: bool
       `batchNorm: more than one value a channel is needed when training, got an input ${show(x.shape)}`,
     );
   }
-  const order = [1, 0, ...x.shape.slice(2).map((_, i) => i + 2)]; // its own inverse
-  const first = permute(x, order);
-  const { xhat, mean: m, rstd } = normalizeRows(reshape(first, [channels, count]), eps);
+  const { xhat, mean: m, rstd } = standardized(reshape(x, [x.shape[0], channels, count / x.shape[0]]), eps);
   track(options, m, rstd, eps, count);
-  return channelwise(permute(reshape(xhat, first.shape), order), options);
+  return channelwise(reshape(xhat, x.shape), options);
 }
 
 /**
@@ -250,7 +249,7 @@ export function groupNorm(x: Tensor, groups: number, options: AffineOptions = {}
   }
   const rows = x.shape[0] * groups;
   const { eps = 1e-5 } = options;
-  const { xhat } = normalizeRows(reshape(x, [rows, x.numel / Math.max(rows, 1)]), checkEps(eps, "groupNorm"));
+  const { xhat } = standardized(reshape(x, [1, rows, x.numel / Math.max(rows, 1)]), checkEps(eps, "groupNorm"));
   return channelwise(reshape(xhat, x.shape), options);
 }
 
@@ -267,7 +266,7 @@ export function instanceNorm(x: Tensor, options: RunningOptions & { useInputStat
   if (count <= 1 && x.numel > 0) {
     throw new ValueError(`instanceNorm: more than one position a channel is needed, got an input ${show(x.shape)}`);
   }
-  const { xhat, mean: m, rstd } = normalizeRows(reshape(x, [rows, count]), checkEps(eps, "instanceNorm"));
+  const { xhat, mean: m, rstd } = standardized(reshape(x, [1, rows, count]), checkEps(eps, "instanceNorm"));
   if (runningMean || runningVar) {
     noGrad(() => {
       const samples = (t: Tensor): Tensor => mean(reshape(t, [x.shape[0], channels]), 0);

@@ -2,14 +2,24 @@
 // that every device gives the same bits (docs/kernels.md, "arange, random").
 #include <cmath>
 
+#include "../core/cpu.h"
 #include "../core/philox.h"
 #include "rows.h"
+#include "simd/random.h"
 
 namespace nabla {
 namespace {
 
 constexpr int64_t kGrain = 16384;  // elements of a chunk; a multiple of 4
-constexpr int kBlock = 512;        // elements made at a time, on the stack; a multiple of 4
+constexpr int kBlock = kNormals;   // elements made at a time, on the stack; a multiple of 4
+
+const RandomKernels& randomKernels() {
+#if defined(__x86_64__) || defined(_M_X64)
+  return isa() == Isa::avx512 ? avx512::random : isa() == Isa::avx2 ? avx2::random : baseline::random;
+#else
+  return baseline::random;  // on arm64 the baseline has NEON
+#endif
+}
 
 // Fills y in row-major order: make(first, count, values) writes the elements first … first + count − 1.
 template <typename T, typename Make>
@@ -122,8 +132,9 @@ void run_normal(const Call& c) {
   withFloat(c.out[0].dtype, [&](auto tag) {
     using T = TypeOf<decltype(tag)>;
     fill<T>(c.out[0], [&](int64_t first, int64_t count, T* values) {
-      wordPairs(seed, offset, first, count,
-                [&](int64_t j, uint32_t w0, uint32_t w1) { values[j] = convert<T>(normal64(w0, w1)); });
+      double made[kNormals + 8];  // whole blocks of two
+      randomKernels().normal(seed, offset + uint64_t(first) / 2, ceilDiv(count, 2), made);
+      for (int64_t j = 0; j < count; j++) values[j] = convert<T>(made[j]);
     });
   });
 }

@@ -64,7 +64,14 @@ function instructions(
     // relu(product + input), its result on that input
     one("matmulFused", epilogue, [v(0, [1, 3, 3])], [v(2, [1, 3, 4]), v(3, [1, 4, 3]), v(0, [1, 3, 3])]),
     one("softmaxGrad", [], [v(0, [3, 4])], [v(2, [3, 4]), v(3, [3, 4])]),
-    one("normalize", [], [v(0, [2, 4]), v(5, [2]), v(6, [2])], [v(2, [2, 4]), scalar(1e-5)]),
+    one("normalize", [], [v(0, [2, 2, 2]), v(5, [2]), v(6, [2])], [v(2, [2, 2, 2]), scalar(1e-5)]),
+    one("crossEntropy", [2], [v(0, []), v(5, [3, 2]), v(6, [])], [v(2, [3, 4]), index(4, [3]), scalar(-100)]),
+    one(
+      "crossEntropyGrad",
+      [],
+      [v(0, [3, 4])],
+      [v(2, [3]), v(3, [3, 4]), v(5, [3, 2]), index(4, [3]), scalar(-100), scalar(3)],
+    ),
     one("gather", [0], [v(0, [4])], [v(2, [12]), index(4, [4])]),
     one("scatter", [0, 1], [v(0, [12])], [index(4, [4]), v(2, [4])]),
     one("indexSelect", [1], [v(0, [3, 4])], [v(2, [3, 4]), index(4, [4])]),

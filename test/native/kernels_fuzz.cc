@@ -156,7 +156,10 @@ Arguments argumentsOf(const std::string& op) {
     if (op.find("Grad") != op.npos) in(t, s);
   } else if (is({"normalize", "normalizeGrad"})) {
     const DType t = anyFloat();
-    const Shape s = {1 + below(30), chance(5) ? 0 : 1 + below(90)}, rows = {s[0]};
+    // Rows of samples, columns, images.
+    const int form = below(3);
+    const Shape s = {form == 0 ? 1 : 1 + below(90), 1 + below(70), form == 1 ? 1 : chance(5) ? 0 : 1 + below(90)};
+    const Shape rows = {s[1]};
     in(t, s), out(t, s);
     if (op == "normalize") value(1e-5), out(anyFloat(), rows), out(anyFloat(), rows);
     else in(t, s), in(anyFloat(), rows);

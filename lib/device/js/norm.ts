@@ -1,4 +1,4 @@
-// Normalisation of rows, and its gradient; rows are computed in float64.
+// Normalisation of [A, R, C] over A and C, and its gradient; computed in float64.
 import {
   type Call,
   demand,
@@ -11,9 +11,10 @@ import {
   loadRow,
   store,
   storeRow,
+  type View,
 } from "./view.js";
 
-/** That x is [R, C], the others fit, and all are float. */
+/** That x is [A, R, C] and all are float. */
 function demandRows(call: Call): void {
   const all = [...call.out.slice(0, call.nOut), ...call.in.slice(0, call.nIn)];
   demand(
@@ -21,8 +22,20 @@ function demandRows(call: Call): void {
     call,
     "takes and gives floats",
   );
-  demand(call.in[0].ndim === 2, call, "takes rows: two dimensions");
+  demand(call.in[0].ndim === 3, call, "takes three dimensions");
 }
+
+/** Calls visit(offset, part) for the pieces of C elements of channel r, and with the place of each in `row`. */
+function eachPiece(x: View, r: number, row: Float64Array, visit: (at: number, piece: Float64Array) => void): void {
+  const [A, , C] = x.dims;
+  for (let a = 0; a < A; a++) {
+    visit(x.offset + a * x.strides[0] + r * x.strides[1], row.subarray(a * C, (a + 1) * C));
+  }
+}
+const loadChannel = (x: View, r: number, row: Float64Array): void =>
+  eachPiece(x, r, row, (at, piece) => loadRow(x.data, x.dtype, at, x.strides[2], piece.length, piece));
+const storeChannel = (x: View, r: number, row: Float64Array): void =>
+  eachPiece(x, r, row, (at, piece) => storeRow(x.data, x.dtype, at, x.strides[2], piece.length, piece));
 
 const normalize: Kernel = {
   check(call) {
@@ -31,25 +44,26 @@ const normalize: Kernel = {
     const [x, eps] = call.in;
     const [xhat, mean, rstd] = call.out;
     demandShape(call, x.dims, xhat);
-    demandShape(call, [x.shape[0]], mean, rstd);
+    demandShape(call, [x.shape[1]], mean, rstd);
     demandShape(call, [], eps);
   },
   run(call) {
     const [x, epsilon] = call.in;
     const [xhat, mean, rstd] = call.out;
-    const [R, C] = x.dims;
+    const [A, R, C] = x.dims;
+    const n = A * C;
     const eps = epsilon.scalar;
-    const row = doubles("norm0", C);
+    const row = doubles("norm0", n);
     for (let i = 0; i < R; i++) {
-      loadRow(x.data, x.dtype, x.offset + i * x.strides[0], x.strides[1], C, row);
+      loadChannel(x, i, row);
       let sum = 0;
-      for (let j = 0; j < C; j++) sum += row[j];
-      const centre = sum / C;
+      for (let j = 0; j < n; j++) sum += row[j];
+      const centre = sum / n;
       let squares = 0;
-      for (let j = 0; j < C; j++) squares += (row[j] - centre) ** 2;
-      const scale = 1 / Math.sqrt(squares / C + eps);
-      for (let j = 0; j < C; j++) row[j] = (row[j] - centre) * scale;
-      storeRow(xhat.data, xhat.dtype, xhat.offset + i * xhat.strides[0], xhat.strides[1], C, row);
+      for (let j = 0; j < n; j++) squares += (row[j] - centre) ** 2;
+      const scale = 1 / Math.sqrt(squares / n + eps);
+      for (let j = 0; j < n; j++) row[j] = (row[j] - centre) * scale;
+      storeChannel(xhat, i, row);
       store(mean.data, mean.dtype, mean.offset + i * mean.strides[0], centre);
       store(rstd.data, rstd.dtype, rstd.offset + i * rstd.strides[0], scale);
     }
@@ -62,26 +76,27 @@ const normalizeGrad: Kernel = {
     demandRows(call);
     const [dy, xhat, rstd] = call.in;
     demandShape(call, dy.dims, xhat, call.out[0]);
-    demandShape(call, [dy.shape[0]], rstd);
+    demandShape(call, [dy.shape[1]], rstd);
   },
   run(call) {
     const [dy, xhat, rstd] = call.in;
     const [dx] = call.out;
-    const [R, C] = dy.dims;
-    const g = doubles("norm0", C);
-    const h = doubles("norm1", C);
+    const [A, R, C] = dy.dims;
+    const n = A * C;
+    const g = doubles("norm0", n);
+    const h = doubles("norm1", n);
     for (let i = 0; i < R; i++) {
-      loadRow(dy.data, dy.dtype, dy.offset + i * dy.strides[0], dy.strides[1], C, g);
-      loadRow(xhat.data, xhat.dtype, xhat.offset + i * xhat.strides[0], xhat.strides[1], C, h);
+      loadChannel(dy, i, g);
+      loadChannel(xhat, i, h);
       let sum = 0;
       let product = 0;
-      for (let j = 0; j < C; j++) {
+      for (let j = 0; j < n; j++) {
         sum += g[j];
         product += g[j] * h[j];
       }
       const scale = Number(load(rstd.data, rstd.dtype, rstd.offset + i * rstd.strides[0]));
-      for (let j = 0; j < C; j++) g[j] = scale * (g[j] - sum / C - (h[j] * product) / C);
-      storeRow(dx.data, dx.dtype, dx.offset + i * dx.strides[0], dx.strides[1], C, g);
+      for (let j = 0; j < n; j++) g[j] = scale * (g[j] - sum / n - (h[j] * product) / n);
+      storeChannel(dx, i, g);
     }
   },
 };

@@ -104,10 +104,7 @@ inline F upper(F v) {
 }
 
 template <typename R>
-inline float joinLanes(F* acc) {
-  for (int half = kVectors / 2; half > 0; half /= 2)
-    for (int v = 0; v < half; v++) acc[v] = R::step(acc[v], acc[v + half]);
-  F a = acc[0];
+inline float foldLanes(F a) {
 #if LANES == 16
   a = R::step(a, upper<8>(a));
 #endif
@@ -117,6 +114,12 @@ inline float joinLanes(F* acc) {
   a = R::step(a, upper<2>(a));
   a = R::step(a, upper<1>(a));
   return a[0];
+}
+template <typename R>
+inline float joinLanes(F* acc) {
+  for (int half = kVectors / 2; half > 0; half /= 2)
+    for (int v = 0; v < half; v++) acc[v] = R::step(acc[v], acc[v + half]);
+  return foldLanes<R>(acc[0]);
 }
 
 // R over at(i) for i in [0, n), where vector(i) gives LANES of them and tail(i, count) fewer.
@@ -141,7 +144,12 @@ float reduceRow(const float* x, int64_t n) {
 
 template <typename R>
 void reduceRows(const float* x, int64_t rows, int64_t stride, int64_t n, float* y) {
-  for (int64_t r = 0; r < rows; r++) y[r] = reduceRow<R>(x + r * stride, n);
+  if (n >= LANES) {
+    for (int64_t r = 0; r < rows; r++) y[r] = reduceRow<R>(x + r * stride, n);
+  } else {  // the other accumulators of `leaf` would stay neutral
+    for (int64_t r = 0; r < rows; r++)
+      y[r] = foldLanes<R>(R::step(all(R::neutral), loadTail(x + r * stride, n, R::neutral)));
+  }
 }
 
 // The rows of a few columns lie in memory without gaps: as many of them as fill whole groups of 16 values are summed as
@@ -299,17 +307,89 @@ void logSoftmaxGrad(const float* dy, const float* y, float* dx, int64_t n) {
   overRow(n, [=](auto get, auto put) { put(dx, get(dy, 0) - exp(get(y, 0)) * sum); });
 }
 
-void normalize(const float* x, float eps, float* xhat, float* mean, float* rstd, int64_t n) {
-  const float m = sumAll(x, n) / float(n);
-  const float r = 1.0f / sqrtf(dotAll(x, x, m, n) / float(n) + eps);
-  overRow(n, [=](auto get, auto put) { put(xhat, (get(x, 0) - m) * r); });
-  *mean = m;
-  *rstd = r;
+// Sum of at(row) over rows, joined pairwise.
+template <typename At>
+float overRows(int64_t begin, int64_t rows, const At& at) {
+  if (rows == 1) return at(begin);
+  const int64_t left = rows / 2;
+  return overRows(begin, left, at) + overRows(begin + left, rows - left, at);
 }
 
-void normalizeGrad(const float* dy, const float* xhat, float rstd, float* dx, int64_t n) {
-  const float a = sumAll(dy, n) / float(n), b = dotAll(dy, xhat, 0, n) / float(n);
-  overRow(n, [=](auto get, auto put) { put(dx, (get(dy, 0) - a - get(xhat, 0) * b) * rstd); });
+void normalize(const float* x, int64_t xStride, int64_t rows, int64_t n, float eps, float* xhat, int64_t yStride,
+               float* mean, float* rstd) {
+  const float count = float(rows * n);
+  const float m = overRows(0, rows, [=](int64_t r) { return sumAll(x + r * xStride, n); }) / count;
+  const float squares = overRows(0, rows, [=](int64_t r) { return dotAll(x + r * xStride, x + r * xStride, m, n); });
+  const float scale = 1.0f / sqrtf(squares / count + eps);
+  for (int64_t r = 0; r < rows; r++, x += xStride, xhat += yStride)
+    overRow(n, [=](auto get, auto put) { put(xhat, (get(x, 0) - m) * scale); });
+  *mean = m;
+  *rstd = scale;
+}
+
+void normalizeGrad(const float* dy, int64_t dyStride, const float* xhat, int64_t xStride, int64_t rows, int64_t n,
+                   float rstd, float* dx, int64_t dxStride) {
+  const float count = float(rows * n);
+  const float a = overRows(0, rows, [=](int64_t r) { return sumAll(dy + r * dyStride, n); }) / count;
+  const float b = overRows(0, rows, [=](int64_t r) { return dotAll(dy + r * dyStride, xhat + r * xStride, 0, n); }) / count;
+  for (int64_t r = 0; r < rows; r++, dy += dyStride, xhat += xStride, dx += dxStride)
+    overRow(n, [=](auto get, auto put) { put(dx, (get(dy, 0) - a - get(xhat, 0) * b) * rstd); });
+}
+
+// Calls body(j, load, store) for each vector of columns.
+template <typename Body>
+inline void overColumns(int64_t columns, Body body) {
+  int64_t j = 0;
+  for (; j + LANES <= columns; j += LANES)
+    body(j, [=](const float* p) { return load(p + j); }, [=](float* p, F v) { store(p + j, v); });
+  if (j < columns) {
+    const int64_t n = columns - j;
+    body(j, [=](const float* p) { return loadTail(p + j, n, 0); }, [=](float* p, F v) { storeTail(p + j, n, v); });
+  }
+}
+// Σ at(row), a vector of columns: four sums over runs of 64 rows, the runs joined pairwise.
+template <typename At>
+F sumRowsOf(int64_t begin, int64_t rows, const At& at) {
+  constexpr int64_t kRun = 64;
+  if (rows > kRun) {
+    const int64_t left = (rows / 2 + kRun - 1) / kRun * kRun;
+    return sumRowsOf(begin, left, at) + sumRowsOf(begin + left, rows - left, at);
+  }
+  F acc[4] = {};
+  int64_t i = 0;
+  for (; i + 4 <= rows; i += 4)
+    for (int k = 0; k < 4; k++) acc[k] += at(begin + i + k);
+  for (; i < rows; i++) acc[0] += at(begin + i);
+  return (acc[0] + acc[1]) + (acc[2] + acc[3]);
+}
+
+void normalizeColumns(const float* x, int64_t xStride, int64_t rows, int64_t columns, float eps, float* xhat,
+                      int64_t yStride, float* mean, float* rstd) {
+  const float count = float(rows);
+  overColumns(columns, [=](int64_t, auto get, auto put) {
+    const F m = sumRowsOf(0, rows, [=](int64_t r) { return get(x + r * xStride); }) / count;
+    const F var = sumRowsOf(0, rows, [=](int64_t r) {
+      const F d = get(x + r * xStride) - m;
+      return d * d;
+    }) / count;
+    F scale = var + eps;
+    for (int l = 0; l < LANES; l++) scale[l] = 1.0f / sqrtf(scale[l]);
+    for (int64_t r = 0; r < rows; r++) put(xhat + r * yStride, (get(x + r * xStride) - m) * scale);
+    put(mean, m);
+    put(rstd, scale);
+  });
+}
+
+void normalizeGradColumns(const float* dy, int64_t dyStride, const float* xhat, int64_t xStride, int64_t rows,
+                          int64_t columns, const float* rstd, float* dx, int64_t dxStride) {
+  const float count = float(rows);
+  overColumns(columns, [=](int64_t, auto get, auto put) {
+    const F a = sumRowsOf(0, rows, [=](int64_t r) { return get(dy + r * dyStride); }) / count;
+    const F b = sumRowsOf(0, rows, [=](int64_t r) { return get(dy + r * dyStride) * get(xhat + r * xStride); }) / count;
+    const F scale = get(rstd);
+    for (int64_t r = 0; r < rows; r++)
+      put(dx + r * dxStride, (get(dy + r * dyStride) - a - get(xhat + r * xStride) * b) * scale);
+  });
 }
 
 // Up to LANES short rows side by side, a row a lane.
@@ -473,12 +553,29 @@ void uniform(uint64_t seed, uint64_t block, int64_t blocks, float* y) {
 
 }  // namespace
 
-const RowKernels rows = {reduceRow<Sum>,     reduceRow<Max>,     reduceRow<Min>,  reduceRows<Sum>,
-                         reduceRows<Max>,    reduceRows<Min>,    reduceColumns<Sum>,
-                         reduceColumns<Max>, reduceColumns<Min>, softmax,         logSoftmax,
-                         softmaxGrad,        logSoftmaxGrad,     normalize,       normalizeGrad,
-                         crossEntropy,       crossEntropyGrad,   copyBlock,       correlate,
-                         dotBlock,           uniform};
+const RowKernels rows = {reduceRow<Sum>,
+                         reduceRow<Max>,
+                         reduceRow<Min>,
+                         reduceRows<Sum>,
+                         reduceRows<Max>,
+                         reduceRows<Min>,
+                         reduceColumns<Sum>,
+                         reduceColumns<Max>,
+                         reduceColumns<Min>,
+                         softmax,
+                         logSoftmax,
+                         softmaxGrad,
+                         logSoftmaxGrad,
+                         normalize,
+                         normalizeGrad,
+                         normalizeColumns,
+                         normalizeGradColumns,
+                         crossEntropy,
+                         crossEntropyGrad,
+                         copyBlock,
+                         correlate,
+                         dotBlock,
+                         uniform};
 
 }  // namespace NABLA_ISA
 }  // namespace nabla

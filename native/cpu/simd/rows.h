@@ -35,8 +35,16 @@ struct RowKernels {
   void (*logSoftmax)(const float* x, float* y, int64_t n);
   void (*softmaxGrad)(const float* dy, const float* y, float* dx, int64_t n);
   void (*logSoftmaxGrad)(const float* dy, const float* y, float* dx, int64_t n);
-  void (*normalize)(const float* x, float eps, float* xhat, float* mean, float* rstd, int64_t n);
-  void (*normalizeGrad)(const float* dy, const float* xhat, float rstd, float* dx, int64_t n);
+  // Of `rows` pieces of n elements, xStride apart, as one row.
+  void (*normalize)(const float* x, int64_t xStride, int64_t rows, int64_t n, float eps, float* xhat, int64_t yStride,
+                    float* mean, float* rstd);
+  void (*normalizeGrad)(const float* dy, int64_t dyStride, const float* xhat, int64_t xStride, int64_t rows, int64_t n,
+                        float rstd, float* dx, int64_t dxStride);
+  // Of each of `columns` columns.
+  void (*normalizeColumns)(const float* x, int64_t xStride, int64_t rows, int64_t columns, float eps, float* xhat,
+                           int64_t yStride, float* mean, float* rstd);
+  void (*normalizeGradColumns)(const float* dy, int64_t dyStride, const float* xhat, int64_t xStride, int64_t rows,
+                               int64_t columns, const float* rstd, float* dx, int64_t dxStride);
   // Cross-entropy of `rows` rows, `pitch` apart, with a label each, −1 where a row counts nothing: loss[r] =
   // log Σ e^x − x[label[r]] or 0, and parts[2r], parts[2r + 1] = max x, log Σ e^(x − max x). Its gradient:
   // dx = (e^(x − parts) − [i = label])·weight[r] or 0.
