@@ -3,7 +3,7 @@ import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { rows as allRows, describeMachine, watchBusyness } from "../dist/bench.mjs";
-import { Field, measureLimits, measureRow } from "./harness/measure.mjs";
+import { Field, measureLimits, measureRow, shareThePeak } from "./harness/measure.mjs";
 import { installPackages, limits, ourselves, ownPeer, peers } from "./harness/peers.mjs";
 import { drawPictures } from "./harness/pictures.mjs";
 import { best, judgeAll, markdown, titleOf } from "./harness/report.mjs";
@@ -138,6 +138,7 @@ function save() {
   result.busyness = busyness();
   result.interrupted = stop.signal.aborted;
   result.contestants = everybody.map(({ id, name, why }) => ({ name, why, versions: versions.get(id) ?? [] }));
+  shareThePeak(result.rows, result.bandwidth);
   result.targets = judgeAll(result.rows);
   const path = resolve(asked.json);
   mkdirSync(dirname(path), { recursive: true });

@@ -265,23 +265,36 @@ async function limitContestants({ specs }, field, limits, gaps) {
   return seats;
 }
 
-/** GFLOP/s and GB/s that were reached at best, and what they mean for the row. */
+/** GFLOP/s and GB/s that were reached, and what they mean for the row. */
 function limitOf(row, limit, seats, measured) {
   const speeds = seats.map((seat, i) => {
     const { best, median } = summarize(measured[i].times);
     const unit = seat.what === "fma" ? "GFLOP/s" : "GB/s";
-    return {
-      what: seat.what,
-      name: seat.name,
-      unit,
-      best: seat.amount / best / 1e6,
-      median: seat.amount / median / 1e6,
-    };
+    const speed = (ms) => seat.amount / ms / 1e6;
+    return { what: seat.what, name: seat.name, unit, best: speed(best), median: speed(median) };
   });
   const fastest = (key, fma) => Math.max(...speeds.filter((s) => (s.what === "fma") === fma).map((s) => s[key]));
   const value = (key) => inUnit(row, limit.time([fastest(key, true), fastest(key, false)]));
   const known = Number.isFinite(value("best")) && value("best") > 0;
   return known ? { name: limit.name, value: value("best"), median: value("median"), speeds } : undefined;
+}
+
+/**
+ * The peak of a core does not depend on the row it was measured for: the best of the whole run counts for all, so that
+ * a busy moment of the machine does not flatter a row.
+ */
+export function shareThePeak(rows, bandwidth) {
+  for (const threads of new Set(rows.map((row) => row.threads))) {
+    const own = rows.filter((row) => row.threads === threads && row.limit);
+    const peak = Math.max(
+      ...bandwidth.filter((b) => b.threads === threads && b.unit === "GFLOP/s").map((b) => b.best),
+      ...own.flatMap((row) => row.limit.speeds.filter((s) => s.what === "fma").map((s) => s.best)),
+    );
+    for (const row of own) {
+      const memory = Math.max(...row.limit.speeds.filter((s) => s.what !== "fma").map((s) => s.best));
+      row.limit.value = inUnit(row, limitsOf(row).time([peak, memory]));
+    }
+  }
 }
 
 /** Sizes at which memory is measured, a core: names of the roofs of the roofline where one stands for a memory. */

@@ -85,7 +85,7 @@ function groupOption(letter, rows) {
         left: 10,
         top: 6,
       },
-      grid: { left: 150, right: 110, top: 40, bottom: 30 },
+      grid: { left: 230, right: 110, top: 40, bottom: 30 },
       xAxis: { type: "value", min: 0, max: 1, ...axis },
       yAxis: {
         type: "category",
@@ -127,7 +127,10 @@ function groupOption(letter, rows) {
 
 /** Where rows lie under the roofs of the machine: operations a byte, and the speed that ours and the best peer reach. */
 function rooflineOption(result) {
-  const peak = Math.max(...result.bandwidth.filter((b) => b.threads === 1 && b.unit === "GFLOP/s").map((b) => b.best));
+  const peak = Math.max(
+    ...result.bandwidth.filter((b) => b.threads === 1 && b.unit === "GFLOP/s").map((b) => b.best),
+    ...result.rows.filter((row) => row.threads === 1 && row.limit?.name === "FMA peak").map((row) => row.limit.value),
+  );
   const memories = result.bandwidth.filter((b) => b.threads === 1 && b.unit === "GB/s" && b.roof);
   const [from, to] = [0.05, 500];
   const roofs = memories.map((m) => {
@@ -186,7 +189,7 @@ function rooflineOption(result) {
         top: 6,
       },
       legend: { data: ["nabla", "best peer"], textStyle: text, right: 20, top: 8 },
-      grid: { left: 70, right: 40, top: 50, bottom: 60 },
+      grid: { left: 70, right: 40, top: 70, bottom: 60 },
       xAxis: {
         type: "log",
         min: from,
