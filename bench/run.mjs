@@ -218,7 +218,9 @@ function add(measured) {
   say(`${titleOf(measured)}: ${figure(ours)}; best peer ${figure(peer)}; ${Math.round(result.seconds)} s so far`);
 }
 
-/** Peers that no row of this kind is about need not be started for it. */
+/** Peers that a row is not about need not be started for it. */
 function takesPart(entrant, row) {
-  return entrant.ours || !entrant.kinds || entrant.kinds.includes(row.spec.kind);
+  if (entrant.ours || !peers[entrant.id]) return true;
+  if (row.device === "js" && !entrant.script) return false;
+  return !entrant.kinds || entrant.kinds.includes(row.spec.kind);
 }

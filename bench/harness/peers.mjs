@@ -62,7 +62,8 @@ async function pythons() {
 
 /**
  * id → how to find it. `find` resolves with one way to start it for each installation, or throws why there is none;
- * `threads: 1` says that it cannot use more, `kinds` that it does no other work than that.
+ * `threads: 1` says that it cannot use more, `kinds` that it does no other work than that, `script` that it needs no
+ * native code, as the rows about the JavaScript device ask.
  */
 export const peers = {
   ort: { name: "onnxruntime-node", ...inNode("ort.mjs", ["onnxruntime-node"]) },
@@ -73,11 +74,12 @@ export const peers = {
   "tfjs-wasm": {
     name: "tfjs-wasm",
     ...inNode("tfjs.mjs", ["@tensorflow/tfjs", "@tensorflow/tfjs-backend-wasm"], ["wasm"]),
+    script: true,
     threads: 1,
   },
-  "tfjs-cpu": { name: "tfjs-cpu", ...inNode("tfjs.mjs", ["@tensorflow/tfjs"], ["cpu"]), threads: 1 },
-  "jax-js": { name: "jax-js", ...inNode("jax.mjs", ["@jax-js/jax"]), threads: 1 },
-  plain: { name: "plain JS", ...inNode("plain.mjs", []), kinds: ["matmul", "mlp"], threads: 1 },
+  "tfjs-cpu": { name: "tfjs-cpu", ...inNode("tfjs.mjs", ["@tensorflow/tfjs"], ["cpu"]), script: true, threads: 1 },
+  "jax-js": { name: "jax-js", ...inNode("jax.mjs", ["@jax-js/jax"]), script: true, threads: 1 },
+  plain: { name: "plain JS", ...inNode("plain.mjs", []), kinds: ["matmul", "mlp"], script: true, threads: 1 },
   // For its start and size only.
   "ml-matrix": { name: "ml-matrix", packages: ["ml-matrix"], find: async () => [], kinds: [] },
   "tfjs-node": {
