@@ -50,6 +50,9 @@ const conv = [1, 1, 1, 1, 1, 1, 1];
 const pool = [2, 2, 2, 2, 0, 0];
 const two = (value) => number(value, float64);
 
+/** relu(product + input) */
+const epilogue = [2, engine.functions.indexOf("add"), 0, 0, 1, -1, engine.functions.indexOf("relu"), 0, 2, -1, -1, 3];
+
 /** A valid instruction of every kernel, on the slots 0 … 7 of 512 bytes each. */
 const valid = {
   elementwise: [
@@ -74,12 +77,15 @@ const valid = {
   cumprod: [[], [v(0, [4, 6])], [v(1, [4, 6])]],
   sort: [[0], [v(0, [4, 6]), i64(2, [4, 6])], [v(1, [4, 6])]],
   matmul: [[], [v(0, [2, 3, 4])], [v(1, [2, 3, 5]), v(2, [2, 5, 4], { strides: [0, 4, 1] })]],
+  matmulFused: [epilogue, [v(0, [2, 3, 4])], [v(1, [2, 3, 5]), v(2, [2, 5, 4]), v(0, [2, 3, 4])]],
   softmax: [[], [v(0, [4, 6])], [v(1, [4, 6])]],
   logSoftmax: [[], [v(0, [4, 6])], [v(1, [4, 6])]],
   softmaxGrad: [[], [v(0, [4, 6])], [v(1, [4, 6]), v(2, [4, 6])]],
   logSoftmaxGrad: [[], [v(0, [4, 6])], [v(1, [4, 6]), v(2, [4, 6])]],
   normalize: [[], [v(0, [4, 6]), v(2, [4]), v(3, [4])], [v(1, [4, 6]), two(1e-5)]],
   normalizeGrad: [[], [v(0, [4, 6])], [v(1, [4, 6]), v(2, [4, 6]), v(3, [4])]],
+  crossEntropy: [[2], [v(0, []), v(2, [4, 2]), v(3, [])], [v(1, [4, 6]), i64(7, [4]), two(-100)]],
+  crossEntropyGrad: [[], [v(0, [4, 6])], [v(1, [4]), v(2, [4, 6]), v(3, [4, 2]), i64(7, [4]), two(-100), two(4)]],
   gather: [[1], [v(0, [4, 6])], [v(1, [4, 6]), i64(7, [4, 6])]],
   scatter: [[1, 1], [v(0, [4, 6])], [i64(7, [4, 6]), v(1, [4, 6])]],
   indexSelect: [[0], [v(0, [5, 6])], [v(1, [4, 6]), i64(7, [5])]],
