@@ -50,6 +50,9 @@ const conv = [1, 1, 1, 1, 1, 1, 1];
 const pool = [2, 2, 2, 2, 0, 0];
 const two = (value) => number(value, float64);
 
+/** relu(product + input) */
+const epilogue = [2, engine.functions.indexOf("add"), 0, 0, 1, -1, engine.functions.indexOf("relu"), 0, 2, -1, -1, 3];
+
 /** A valid instruction of every kernel, on the slots 0 … 7 of 512 bytes each. */
 const valid = {
   elementwise: [
@@ -74,6 +77,7 @@ const valid = {
   cumprod: [[], [v(0, [4, 6])], [v(1, [4, 6])]],
   sort: [[0], [v(0, [4, 6]), i64(2, [4, 6])], [v(1, [4, 6])]],
   matmul: [[], [v(0, [2, 3, 4])], [v(1, [2, 3, 5]), v(2, [2, 5, 4], { strides: [0, 4, 1] })]],
+  matmulFused: [epilogue, [v(0, [2, 3, 4])], [v(1, [2, 3, 5]), v(2, [2, 5, 4]), v(0, [2, 3, 4])]],
   softmax: [[], [v(0, [4, 6])], [v(1, [4, 6])]],
   logSoftmax: [[], [v(0, [4, 6])], [v(1, [4, 6])]],
   softmaxGrad: [[], [v(0, [4, 6])], [v(1, [4, 6]), v(2, [4, 6])]],

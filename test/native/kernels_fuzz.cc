@@ -13,6 +13,7 @@
 #include "../../native/core/philox.h"
 #include "../../native/core/threads.h"
 #include "../../native/cpu/rows.h"
+#include "../../native/cpu/simd/elementwise_table.h"
 
 using namespace nabla;
 
