@@ -31,6 +31,7 @@ class Indices {
       : count(index.numel()), memory_(c, size_t(count) * sizeof(int32_t)), values(memory_.get<int32_t>()) {
     Layout<1> layout;
     for (int i = 0; i < index.ndim; i++) layout.push(index.shape[i], index.strides[i]);
+    if (index.contiguous() && loadPlain(index, n)) return;
     std::atomic<int64_t> wrong{count};  // position of the first wrong value
     withIndex(index, [&](const auto* from) {
       parallelRange(count, kGrain, [&](int64_t begin, int64_t end) {
@@ -56,6 +57,22 @@ class Indices {
   const int64_t count;
 
  private:
+  // Of contiguous indices, without a branch an index; false when one is wrong.
+  bool loadPlain(const View& index, int64_t n) const {
+    std::atomic<bool> right{true};
+    withIndex(index, [&](const auto* from) {
+      parallelRange(count, kGrain, [&](int64_t begin, int64_t end) {
+        bool wrong = false;
+        for (int64_t i = begin; i < end; i++) {
+          const int64_t v = from[i], place = v < 0 ? v + n : v;
+          wrong |= uint64_t(place) >= uint64_t(n);
+          values[i] = int32_t(place);
+        }
+        if (wrong) right = false;
+      });
+    });
+    return right;
+  }
   Scratch memory_;
 
  public:

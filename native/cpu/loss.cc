@@ -49,6 +49,7 @@ int64_t loadLabels(const Call& c, const View& target, int64_t ignored, int64_t c
   Layout<1> layout;
   for (int d = 0; d < target.ndim; d++) layout.push(target.shape[d], target.strides[d]);
   const int64_t rows = layout.count();
+  if (rows == 0) return 0;
   int64_t counted = 0;
   const auto load = [&](const auto* from) {
     Cursor<1> at(layout);
@@ -73,21 +74,23 @@ int64_t loadLabels(const Call& c, const View& target, int64_t ignored, int64_t c
 // All elements of a view in row-major order, from or to an array.
 template <typename C>
 void loadAll(const View& v, C* to) {
+  if (v.numel() == 0) return;
   Layout<1> layout;
   for (int d = 0; d < v.ndim; d++) layout.push(v.shape[d], v.strides[d]);
   int64_t n, stride[1];
   layout.pop(n, stride);
   Cursor<1> at(layout);
-  for (int64_t r = layout.count(); n > 0 && r > 0; r--, at.next(), to += n) loadRows(v, at.offset, 1, n, stride[0], to, n);
+  for (int64_t r = layout.count(); r > 0; r--, at.next(), to += n) loadRows(v, at.offset, 1, n, stride[0], to, n);
 }
 template <typename C>
 void storeAll(const View& v, const C* from) {
+  if (v.numel() == 0) return;
   Layout<1> layout;
   for (int d = 0; d < v.ndim; d++) layout.push(v.shape[d], v.strides[d]);
   int64_t n, stride[1];
   layout.pop(n, stride);
   Cursor<1> at(layout);
-  for (int64_t r = layout.count(); n > 0 && r > 0; r--, at.next(), from += n)
+  for (int64_t r = layout.count(); r > 0; r--, at.next(), from += n)
     storeRows(v, at.offset, 1, n, stride[0], from, n);
 }
 

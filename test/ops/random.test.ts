@@ -107,6 +107,17 @@ onEveryDevice("random numbers", (device) => {
     });
   });
 
+  test("normal numbers have the bits of the JavaScript device, in whole vectors and out of them", () => {
+    for (const dtype of ["float32", "float64"] as const) {
+      for (const n of [1, 3, 30, 513, 40_001]) {
+        manualSeed(11);
+        const found = randn([n], { dtype });
+        manualSeed(11);
+        expect(list(found)).toEqual(list(randn([n], { dtype, device: "js" })));
+      }
+    }
+  });
+
   test("blocks of random bits follow each other", () => {
     const whole = list(rand([8]));
     manualSeed(0);
