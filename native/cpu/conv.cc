@@ -2,7 +2,8 @@
 //
 // For one image and one group, a result is w[O, K] · columns[K, P·Q], where column j holds the K = C·R·S input values
 // under the window of pixel j. The columns are never formed as a whole: a task makes a tile of pixels that stays in the
-// L2 cache, and multiplies it. Convolutions with one input channel a group (depthwise) are summed directly.
+// L2 cache, and multiplies it. That is the way for 1×1 windows, whose columns are the image, for images too small to fill
+// vectors and for windows out of all proportion; all others are in conv_direct.cc.
 #include "conv.h"
 #include "gemm.h"
 #include "rows.h"
