@@ -397,6 +397,36 @@ bool plane(int number) {
   return true;
 }
 
+// Every recipe is what its own steps become: one operation.
+bool found(int id) {
+  const Recipe& recipe = kRecipeRows[id];
+  std::vector<float> data(size_t(recipe.nIn + recipe.nOut) * 64, 0.5f);
+  std::vector<View> views(size_t(recipe.nIn + recipe.nOut));
+  for (size_t k = 0; k < views.size(); k++) {
+    views[k].data = reinterpret_cast<char*>(data.data() + 64 * k);
+    views[k].present = true;
+    views[k].ndim = int(k) < recipe.nIn && recipe.number[k] ? 0 : 1;
+    views[k].shape[0] = 64;
+    views[k].strides[0] = 1;
+  }
+  std::vector<int32_t> attr = {recipe.nSteps};
+  for (int k = 0; k < recipe.nSteps; k++) {
+    const Recipe::Step& step = recipe.steps[k];
+    attr.insert(attr.end(), {step.fn, int32_t(DType::f32), step.from[0], step.from[1], step.from[2]});
+  }
+  for (int j = 0; j < recipe.nOut; j++) attr.push_back(recipe.out[j]);
+  const Call call = {"elementwise", attr.data(), int32_t(attr.size()), views.data() + recipe.nIn,
+                     recipe.nOut,   views.data(), recipe.nIn};
+  check_elementwise(call);
+  Space::Memory spaceMemory;
+  Plan::Memory planMemory;
+  const Space space(call, Space::whole, spaceMemory);
+  const Plan plan(call, space, Space::whole, tableInUse(), planMemory);
+  if (plan.nOps == 1 && plan.ops[0].kind == Op::recipe) return true;
+  std::printf("recipe %d of %d steps becomes %d operations\n", id, recipe.nSteps, plan.nOps);
+  return false;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -404,6 +434,7 @@ int main(int argc, char** argv) {
   const uint64_t seed = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1;
   FlushDenormals flush;  // as the pool's threads do
   int failed = 0;
+  for (int id = 0; id < kRecipes; id++) failed += !found(id);
   for (int k = 0; k < programs && failed < 5; k++) {
     state = (seed * 1000003 + uint64_t(k)) * 0x9E3779B97F4A7C15u;
     failed += k % 4 == 3 ? !plane(k) : !one(k);
