@@ -192,10 +192,11 @@ def products():
         mean, var = X.mean(1), X.var(1, unbiased=False)
         rstd = 1 / (var + 1e-5).sqrt()
         xhat = (X - mean[:, None]) * rstd[:, None]
-        case("normalize", [xhat.to(dtype), mean.to(dtype), rstd.to(dtype)], [x, torch.tensor(1e-5, dtype=torch.float64)])
+        eps = torch.tensor(1e-5, dtype=torch.float64)
+        case("normalize", [xhat.to(dtype)[None], mean.to(dtype), rstd.to(dtype)], [x[None], eps])
         h, s = xhat.to(dtype).double(), rstd.to(dtype).double()
         dx = s[:, None] * (DY - DY.mean(1, True) - h * (DY * h).mean(1, True))
-        case("normalizeGrad", [dx.to(dtype)], [dy, xhat.to(dtype), rstd.to(dtype)])
+        case("normalizeGrad", [dx.to(dtype)[None]], [dy[None], xhat.to(dtype)[None], rstd.to(dtype)])
     for row in ([1000.0, 1000, -INF], [-INF, -INF, -INF], [INF, 1, 2], [NAN, 1, 2], [0, -1000, -2000]):
         x = torch.tensor([row], dtype=torch.float32)
         case("softmax", [x.softmax(1)], [x])
