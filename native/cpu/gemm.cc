@@ -110,6 +110,17 @@ void narrow(int64_t n, const T* src, S* dst, int64_t stride, bool accumulate) {
   for (int64_t i = 0; i < n; i++) dst[i * stride] = convert<S>(src[i]);
 }
 
+// `n` stretches of memory, `stride` apart and each `length` long: too far from each other for the hardware to foresee.
+template <typename T>
+void prefetch(const T* src, int64_t n, int64_t stride, int64_t length) {
+#if defined(__GNUC__)
+  for (; n > 0; n--, src += stride)
+    for (int64_t i = 0; i < length; i += 64 / int64_t(sizeof(T))) __builtin_prefetch(src + i);
+#else
+  (void)src, (void)n, (void)stride, (void)length;
+#endif
+}
+
 // dst[k][R] = src[R rows][k]: R rows of a side by side.
 template <typename T, int R>
 void interleave(int64_t n, const T* src, int64_t row, int64_t col, T* dst) {
@@ -474,6 +485,7 @@ class Multiply {
     const int64_t first = firstRow(block0);
     for (int64_t k0 = 0; k0 < k; k0 += 16) {
       const int64_t n = std::min<int64_t>(16, k - k0);
+      if (row == 1) prefetch(from + (k0 + n) * col, std::min<int64_t>(16, k - k0 - n), col, rows);
       for (int64_t r = block0; r < block1; r++) {
         const int64_t before = firstRow(r) - first, height = firstRow(r + 1) - firstRow(r);
         interleave(height, n, from + before * row + k0 * col, row, col, to + before * k + k0 * height);

@@ -7,6 +7,7 @@ import {
   checkpoint,
   compile,
   exp,
+  full,
   IndexError,
   indexSelect,
   matmul,
@@ -88,6 +89,34 @@ onEveryDevice("compile", (device) => {
     expect(plan).not.toContain("12345");
     expect(plan.match(/exp\.float32/g)).toHaveLength(1);
     expect(plan).toContain("arena 0 B");
+  });
+
+  test("the gradient that backward starts from is a number in the instructions that read it", () => {
+    for (const dtype of ["float32", "float64", "float16"] as const) {
+      const x = tensor([1.5, -2, 3], { dtype, device });
+      const w = tensor([0.5, 4, -1], { dtype, device, requiresGrad: true });
+      const gradient = (v: Tensor): Tensor[] => {
+        w.grad = null;
+        const loss = mean(mul(mul(w, v), w));
+        loss.backward();
+        return [loss, w.grad as unknown as Tensor];
+      };
+      const eager = gradient(x).map((t) => t.toArray());
+      const captured = compile(gradient);
+      for (let i = 0; i < 2; i++) expect(captured(x).map((t) => t.toArray())).toEqual(eager);
+      expect(steps(String(captured.programs[0])).filter((line) => line.includes("copy("))).toEqual([]);
+    }
+    // A number that is a result, or is written again, is not.
+    const kept = compile((v: Tensor) => {
+      const one = tensor(1, { device });
+      const two = full([], 2, { device });
+      const before = mul(v, two);
+      two.add_(v);
+      return [one, full([], 3, { device }), before, mul(v, two)];
+    });
+    for (const v of [5, 6]) {
+      expect(kept(tensor(v, { device })).map((t) => t.item())).toEqual([1, 3, 2 * v, v * (v + 2)]);
+    }
   });
 
   test("a chain of products lives in two buffers", () => {

@@ -3,6 +3,7 @@
 import type { Device } from "../../device/device.js";
 import type { Storage } from "../../tensor/storage.js";
 import type { Instruction } from "../capture.js";
+import { foldConstants } from "./constants.js";
 import { shareSubexpressions } from "./cse.js";
 import { dropDead } from "./dce.js";
 import { fuseElementwise } from "./fuse.js";
@@ -15,7 +16,7 @@ export interface Rewrite {
 }
 
 /** In order; a test takes some out to see what they change. */
-export const rewrites = [dropDead, shareSubexpressions, fuseElementwise, hoist];
+export const rewrites = [foldConstants, dropDead, shareSubexpressions, fuseElementwise, hoist];
 
 export function optimise(instructions: readonly Instruction[], rewrite: Rewrite): readonly Instruction[] {
   return rewrites.reduce((list, apply) => apply(list, rewrite), instructions);
