@@ -25,6 +25,7 @@ constexpr int64_t kWidest = 64;              // elements of the widest tile
 constexpr int64_t kTasks = 16;               // tasks that are wanted, whatever the number of threads
 constexpr int64_t kWork = 1 << 18;           // multiplications of a chunk
 constexpr int64_t kRowsOfTask = 12;          // results of a task, at least, where the results are shared out
+constexpr int64_t kCopyCost = 6;             // of a row of a plane, in vectors of multiplications
 
 const ConvIsa& convIsa() {
 #if defined(__x86_64__) || defined(_M_X64)
@@ -110,6 +111,20 @@ Window forwardWindow(int64_t size, int64_t results, int64_t kernel, int64_t stri
   }
   return w;
 }
+// The same window with a plane for each element, so that no shift and hence no gap between the rows remains.
+Window withoutGaps(const Window& w) {
+  Window to(w.size, w.step, w.results);
+  for (size_t t = 0; t < w.shift.size(); t++) to.push(0, w.shift[t] * w.step + w.remainder[size_t(w.plane[t])]);
+  return to;
+}
+// Whether the gaps cost more than those planes do, for `results` values of each pixel.
+bool gapsMatter(const Window& h, const Window& w, int64_t results, int64_t lanes) {
+  if (w.span() == 0 || w.results > kWidest) return false;
+  const int64_t gaps = ceilDiv((h.results - 1) * (w.results + w.span()) + w.results, lanes);
+  const int64_t saved = (gaps - ceilDiv(h.results * w.results, lanes)) * results * h.taps() * w.taps();
+  const int64_t rows = (w.taps() - w.planes()) * h.planes() * (h.results + h.span());
+  return saved > rows * ceilDiv(w.results, lanes) * kCopyCost;
+}
 // That of the elements first, first + stride, … of the image in the gradient; `used` gets the elements of the kernel.
 Window gradientWindow(int64_t size, int64_t results, int64_t kernel, int64_t stride, int64_t pad, int64_t dilation,
                       int64_t first, std::vector<int64_t>& used) {
@@ -169,7 +184,7 @@ constexpr double kLeastUse = 0.4;
 template <typename C>
 struct Correlation {
   int64_t N, groups, Cg, Og;
-  const Window &h, &w;
+  const Window &h, &gapped;
   const C* x;
   const C* weight;  // [groups·Og, Cg, taps]
   C* y;
@@ -178,6 +193,8 @@ struct Correlation {
 
   void run(const Call& c) const {
     const ConvKernels<C>& simd = kernelsOf(C());
+    const bool packed = gapsMatter(h, gapped, Og, simd.lanes);
+    const Window w = packed ? withoutGaps(gapped) : gapped;
     const int64_t taps = h.taps() * w.taps(), planes = h.planes() * w.planes(), depth = Cg * taps;
     // Tiles of whole rows, or, where one is too long, of parts of a row.
     const int64_t perColumn = Cg * planes * int64_t(sizeof(C));
@@ -212,17 +229,21 @@ struct Correlation {
         last = tile;
         from.load(x + image * Cg * h.size * w.size, p, height, q, wide, copy);
         const int64_t n = (height - 1) * pitch + wide;
+        // Whole vectors of adjacent results go straight to their place.
+        const bool inPlace = pitch == outW && stepH == 1 && stepW == 1 && n % simd.lanes == 0;
         const int64_t o1 = Og * (part + 1) / parts;
         for (int64_t o = Og * part / parts; o < o1; o += block) {
           const int64_t count = std::min(block, o1 - o);
+          C* const first = y + ((image * Og + o) * outH + firstH + p * stepH) * outW + firstW + q * stepW;
+          C* const made = inPlace ? first : results;
+          const int64_t madeRow = inPlace ? outH * outW : flat;
           for (int64_t ch = 0; ch < Cg; ch += slice)
             simd.correlate(count, n, std::min(slice, Cg - ch) * taps, weight + ((g * Og + o) * Cg + ch) * taps, depth,
-                           copy + ch * planes * plane, offset, results, flat, ch > 0);
-          for (int64_t i = 0; i < count; i++) {
-            C* const to = y + ((image * Og + o + i) * outH + firstH + p * stepH) * outW + firstW + q * stepW;
-            const C* const made = results + i * flat;
-            if (stepW == 1) copyRows(made, pitch, height, wide, to, stepH * outW);
-            else simd.put(height, wide, made, pitch, to, stepH * outW, stepW);
+                           copy + ch * planes * plane, offset, made, madeRow, ch > 0);
+          for (int64_t i = 0; i < count && !inPlace; i++) {
+            C* const to = first + i * outH * outW;
+            if (stepW == 1) copyRows(made + i * flat, pitch, height, wide, to, stepH * outW);
+            else simd.put(height, wide, made + i * flat, pitch, to, stepH * outW, stepW);
           }
         }
       }

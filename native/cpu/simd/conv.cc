@@ -313,31 +313,87 @@ struct Lanes<2> {
   }
 };
 
+#if defined(__AVX512F__)
+INLINE F loadSome(const float* p, unsigned mask) { return (F)_mm512_maskz_loadu_ps((__mmask16)mask, p); }
+INLINE D loadSome(const double* p, unsigned mask) { return (D)_mm512_maskz_loadu_pd((__mmask8)mask, p); }
+INLINE void storeSome(float* p, unsigned mask, F v) { _mm512_mask_storeu_ps(p, (__mmask16)mask, (__m512)v); }
+INLINE void storeSome(double* p, unsigned mask, D v) { _mm512_mask_storeu_pd(p, (__mmask8)mask, (__m512d)v); }
+
+// y[i] = x[2·i] and y[2·i] = x[i] for i in [0, n).
+template <typename T>
+INLINE void takeEven(int64_t n, const T* x, T* y) {
+  using S = Vector<T>;
+  constexpr unsigned kAll = (1u << S::kLanes) - 1;
+  for (int64_t i = 0; i < n; i += S::kLanes) {
+    const int64_t count = n - i < S::kLanes ? n - i : S::kLanes;
+    const uint64_t read = (uint64_t(1) << (2 * count - 1)) - 1;
+    storeSome(y + i, unsigned((uint64_t(1) << count) - 1),
+              Lanes<S::kLanes>::even(loadSome(x + 2 * i, unsigned(read) & kAll),
+                                     loadSome(x + 2 * i + S::kLanes, unsigned(read >> S::kLanes))));
+  }
+}
+
+template <typename T>
+INLINE void putEven(int64_t n, const T* x, T* y) {
+  using S = Vector<T>;
+  constexpr unsigned kAll = (1u << S::kLanes) - 1;
+  for (int64_t i = 0; i < n; i += S::kLanes) {
+    const int64_t count = n - i < S::kLanes ? n - i : S::kLanes;
+    const uint64_t written = ((uint64_t(1) << (2 * count - 1)) - 1) & 0x55555555u;
+    const typename S::V v = loadSome(x + i, unsigned((uint64_t(1) << count) - 1));
+    storeSome(y + 2 * i, unsigned(written) & kAll, Lanes<S::kLanes>::low(v, v));
+    storeSome(y + 2 * i + S::kLanes, unsigned(written >> S::kLanes), Lanes<S::kLanes>::high(v, v));
+  }
+}
+#else
+// y[i] = x[2·i] and y[2·i] = x[i] for i in [i, n): by `kLanes`, then by half as many, and so on. Never the last one by
+// vectors: it would touch one element too many.
+template <typename T, int kLanes = Vector<T>::kLanes>
+INLINE void takeEven(int64_t n, const T* x, T* y, int64_t i = 0) {
+  if constexpr (kLanes > 1) {
+    typedef T Any __attribute__((vector_size(kLanes * sizeof(T)), aligned(alignof(T)), may_alias));
+    for (; i + kLanes < n; i += kLanes)
+      *reinterpret_cast<Any*>(y + i) = Lanes<kLanes>::even(*reinterpret_cast<const Any*>(x + 2 * i),
+                                                           *reinterpret_cast<const Any*>(x + 2 * i + kLanes));
+    takeEven<T, kLanes / 2>(n, x, y, i);
+  } else {
+    for (; i < n; i++) y[i] = x[2 * i];
+  }
+}
+
+template <typename T, int kLanes = Vector<T>::kLanes>
+INLINE void putEven(int64_t n, const T* x, T* y, int64_t i = 0) {
+  if constexpr (kLanes > 1) {
+    typedef T Any __attribute__((vector_size(kLanes * sizeof(T)), aligned(alignof(T)), may_alias));
+    for (; i + kLanes < n; i += kLanes) {
+      const Any v = *reinterpret_cast<const Any*>(x + i);
+      Any* const to = reinterpret_cast<Any*>(y + 2 * i);
+      Any* const next = reinterpret_cast<Any*>(y + 2 * i + kLanes);
+      *to = Lanes<kLanes>::low(v, *to);
+      *next = Lanes<kLanes>::high(v, *next);
+    }
+    putEven<T, kLanes / 2>(n, x, y, i);
+  } else {
+    for (; i < n; i++) y[2 * i] = x[i];
+  }
+}
+#endif
+
 template <typename T>
 void take(int64_t rows, int64_t n, const T* x, int64_t xRow, int64_t step, T* y, int64_t yRow) {
-  using S = Vector<T>;
   for (int64_t r = 0; r < rows; r++, x += xRow, y += yRow) {
-    int64_t i = 0;
-    if (step == 2)  // not the last vector: it would read one element too many
-      for (; i + S::kLanes < n; i += S::kLanes)
-        S::store(y + i, Lanes<S::kLanes>::even(S::load(x + 2 * i), S::load(x + 2 * i + S::kLanes)));
-    for (; i < n; i++) y[i] = x[i * step];
+    if (step == 2) takeEven(n, x, y);
+    else
+      for (int64_t i = 0; i < n; i++) y[i] = x[i * step];
   }
 }
 
 template <typename T>
 void put(int64_t rows, int64_t n, const T* x, int64_t xRow, T* y, int64_t yRow, int64_t step) {
-  using S = Vector<T>;
   for (int64_t r = 0; r < rows; r++, x += xRow, y += yRow) {
-    int64_t i = 0;
-    if (step == 2)
-      for (; i + S::kLanes < n; i += S::kLanes) {
-        const typename S::V v = S::load(x + i);
-        T* const to = y + 2 * i;
-        S::store(to, Lanes<S::kLanes>::low(v, S::load(to)));
-        S::store(to + S::kLanes, Lanes<S::kLanes>::high(v, S::load(to + S::kLanes)));
-      }
-    for (; i < n; i++) y[i * step] = x[i];
+    if (step == 2) putEven(n, x, y);
+    else
+      for (int64_t i = 0; i < n; i++) y[i * step] = x[i];
   }
 }
 

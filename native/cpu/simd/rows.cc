@@ -471,35 +471,6 @@ void copyBlock(const float* x, int64_t xStride, int64_t rows, int64_t n, float* 
   }
 }
 
-void correlate(const float* x, int64_t xStride, const float* w, const int64_t* offset, int64_t taps, int64_t rows,
-               int64_t n, float* y) {
-  for (int64_t r = 0; r < rows; r++, x += xStride, y += n) {
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-      F acc = {};
-      for (int64_t k = 0; k < taps; k++) acc += load(x + offset[k] + i) * w[k];
-      store(y + i, acc);
-    }
-    if (i < n) {
-      F acc = {};
-      for (int64_t k = 0; k < taps; k++) acc += loadTail(x + offset[k] + i, n - i, 0) * w[k];
-      storeTail(y + i, n - i, acc);
-    }
-  }
-}
-
-float dotBlock(const float* x, int64_t xStride, int64_t rows, int64_t n, const float* y, int64_t yStride) {
-  F acc[2] = {};
-  for (int64_t r = 0; r < rows; r++, x += xStride, y += yStride) {
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) acc[0] += load(x + i) * load(y + i);
-    if (i < n) acc[1] += loadTail(x + i, n - i, 0) * loadTail(y + i, n - i, 0);
-  }
-  F wide[kVectors] = {};
-  wide[0] = acc[0] + acc[1];
-  return joinLanes<Sum>(wide);
-}
-
 // Products of the low halves of 64-bit lanes.
 inline W multiplyLow(W a, W b) {
 #if LANES == 16
@@ -573,8 +544,6 @@ const RowKernels rows = {reduceRow<Sum>,
                          crossEntropy,
                          crossEntropyGrad,
                          copyBlock,
-                         correlate,
-                         dotBlock,
                          uniform};
 
 }  // namespace NABLA_ISA

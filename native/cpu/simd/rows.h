@@ -52,12 +52,8 @@ struct RowKernels {
                        float* parts);
   void (*crossEntropyGrad)(const float* x, int64_t pitch, const int32_t* label, const float* weight, const float* parts,
                            int64_t rows, int64_t n, float* dx, int64_t dxPitch);
-  // Of blocks of rows of n elements, the rows xStride and yStride apart: y = x, and Σ x·y.
+  // y = x, for blocks of rows of n elements, xStride and yStride apart.
   void (*copyBlock)(const float* x, int64_t xStride, int64_t rows, int64_t n, float* y, int64_t yStride);
-  // y[r·n + i] = Σ w[k]·x[r·xStride + i + offset[k]] over `taps` values of k.
-  void (*correlate)(const float* x, int64_t xStride, const float* w, const int64_t* offset, int64_t taps, int64_t rows,
-                    int64_t n, float* y);
-  float (*dotBlock)(const float* x, int64_t xStride, int64_t rows, int64_t n, const float* y, int64_t yStride);
   // The uniform float32 numbers (core/philox.h) of `blocks` Philox blocks from `block` on: four each.
   void (*uniform)(uint64_t seed, uint64_t block, int64_t blocks, float* y);
 };
