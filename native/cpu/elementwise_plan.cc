@@ -283,9 +283,13 @@ class Planner {
         add(Op::store, j, 1, 0);
         addArg(v);
       } else if (bytes >= kStreamBytes && kind_ == Space::whole && !aliasesInput(out)) {
+        plan_.streams = true;
+        if (streamsItself(v)) {
+          plan_.values[v].operand = int16_t(j);
+          continue;
+        }
         add(Op::stream, j, 1, 0).fn = plan_.table.stream;
         addArg(v);
-        plan_.streams = true;
       } else if (!readLater(out, v)) {
         plan_.values[v].operand = int16_t(j);
       } else {
@@ -293,6 +297,17 @@ class Planner {
         call(moveOf(size), v, v, v, newValue(size, j));
       }
     }
+  }
+
+  // Whether `v` is the result of a recipe that nothing follows, which then streams it.
+  bool streamsItself(int v) {
+    Op& last = plan_.ops[plan_.nOps - 1];
+    if (last.kind != Op::recipe || last.writes != 1 || plan_.args[last.args + last.reads] != v) return false;
+    const RecipeFn* const recipes = plan_.table.recipe;
+    const RecipeFn fn = plan_.table.streaming[std::find(recipes, recipes + kRecipes, last.whole) - recipes];
+    if (fn == nullptr) return false;
+    last.whole = fn;
+    return true;
   }
 
   // Buffers are handed on when their value has been read for the last time; constants keep theirs.

@@ -427,6 +427,74 @@ bool found(int id) {
   return false;
 }
 
+// A recipe that streams its result computes what it does otherwise, around the sizes of vectors and groups of them, at
+// addresses where it can stream and where it cannot, and nothing beyond.
+bool streams(int id) {
+  const Recipe& recipe = kRecipeRows[id];
+  const ElementwiseTable& table = tableInUse();
+  if (table.streaming[id] == nullptr) return true;
+  constexpr size_t kMost = 300;
+  std::vector<std::vector<float>> data(recipe.nIn, std::vector<float>(kMost));
+  std::vector<const void*> in;
+  for (std::vector<float>& values : data) {
+    for (size_t i = 0; i < kMost; i++) values[i] = i % 37 == 5 ? NAN : i % 41 == 7 ? INFINITY : float(upTo(2000)) / 250 - 4;
+    in.push_back(values.data());
+  }
+  std::vector<float> memory(2 * kMost);
+  float* aligned = memory.data();
+  while ((reinterpret_cast<uintptr_t>(aligned) & 63) != 0) aligned++;
+  for (const int64_t n : {0, 1, 15, 63, 64, 65, 127, 192, 255, 300})
+    for (int shift = 0; shift < 20; shift += 3) {
+      std::vector<float> want(kMost + 1, -77.0f);
+      std::fill(memory.begin(), memory.end(), -77.0f);
+      void* expected = want.data();
+      void* got = aligned + shift;
+      table.recipe[id](in.data(), &expected, n);
+      table.streaming[id](in.data(), &got, n);
+      table.fence();
+      for (int64_t i = 0; i <= n; i++) {
+        const float a = want[size_t(i)], b = aligned[shift + i];
+        if (a == b || (std::isnan(a) && std::isnan(b))) continue;
+        std::printf("recipe %d, %lld elements, shift %d: [%lld] %g, not %g\n", id, (long long)n, shift, (long long)i, b, a);
+        return false;
+      }
+    }
+  return true;
+}
+
+// A result large enough is streamed, by the recipe itself, and is what a smaller one is.
+bool streamsWhole() {
+  constexpr int64_t kCount = (int64_t(8) << 20) + 37, kPart = 1 << 16;
+  std::vector<float> x(kCount), y(kCount + 16), part(kPart);
+  for (size_t i = 0; i < x.size(); i++) x[i] = float(i % kPart % 4001) / 500 - 4;
+  float numbers[] = {0.7f, 1.0f, 0.5f};
+  const int32_t attr[] = {5, kFn_mul, 0, 0, 1, -1, kFn_erf, 0, 4,  -1, -1, kFn_add, 0,
+                          5, 2,       -1, kFn_mul, 0, 6, 3, -1, kFn_mul, 0,  0,  7,       -1, 8};
+  View views[5];
+  const auto set = [](View& v, float* data, int ndim, int64_t n) {
+    v.data = reinterpret_cast<char*>(data);
+    v.present = true;
+    v.ndim = int8_t(ndim);
+    v.shape[0] = int32_t(n);
+    v.strides[0] = 1;
+  };
+  for (int k = 0; k < 3; k++) set(views[k + 2], numbers + k, 0, 1);
+  const Call call = {"elementwise", attr, int32_t(std::size(attr)), views, 1, views + 1, 4};
+  set(views[0], part.data(), 1, kPart), set(views[1], x.data(), 1, kPart);
+  run_elementwise(call);
+  for (int shift = 0; shift < 2; shift++) {
+    set(views[0], y.data() + shift, 1, kCount), set(views[1], x.data(), 1, kCount);
+    check_elementwise(call);
+    run_elementwise(call);
+    for (int64_t i = 0; i < kCount; i++)
+      if (y[size_t(i + shift)] != part[size_t(i % kPart)]) {
+        std::printf("streamed at shift %d: [%lld]\n", shift, (long long)i);
+        return false;
+      }
+  }
+  return true;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -434,7 +502,8 @@ int main(int argc, char** argv) {
   const uint64_t seed = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1;
   FlushDenormals flush;  // as the pool's threads do
   int failed = 0;
-  for (int id = 0; id < kRecipes; id++) failed += !found(id);
+  for (int id = 0; id < kRecipes; id++) failed += !found(id) + !streams(id);
+  failed += !streamsWhole();
   for (int k = 0; k < programs && failed < 5; k++) {
     state = (seed * 1000003 + uint64_t(k)) * 0x9E3779B97F4A7C15u;
     failed += k % 4 == 3 ? !plane(k) : !one(k);

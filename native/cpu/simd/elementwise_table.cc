@@ -157,34 +157,39 @@ struct NarrowBfloat {
   NABLA_INLINE uint16_t f(float x) { return floatToBfloat(x); }
 };
 
-void stream(const void* from, const void*, const void*, void* to, int64_t n) {
 #if defined(__SSE2__)
 #if defined(__AVX512F__)
-  using Vector = __m512i;
+using Vector = __m512i;
+inline void streamVector(Vector* to, Vector v) { _mm512_stream_si512(to, v); }
 #elif defined(__AVX__)
-  using Vector = __m256i;
+using Vector = __m256i;
+inline void streamVector(Vector* to, Vector v) { _mm256_stream_si256(to, v); }
 #else
-  using Vector = __m128i;
+using Vector = __m128i;
+inline void streamVector(Vector* to, Vector v) { _mm_stream_si128(to, v); }
 #endif
-  constexpr int64_t kBytes = sizeof(Vector);
+constexpr int64_t kVectorBytes = sizeof(Vector);
+
+// Whole vectors to an address that is a multiple of their size.
+inline void streamVectors(const char* from, char* to, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += kVectorBytes) {
+    Vector v;
+    memcpy(&v, from + i, sizeof v);
+    streamVector(reinterpret_cast<Vector*>(to + i), v);
+  }
+}
+#endif
+
+void stream(const void* from, const void*, const void*, void* to, int64_t n) {
+#if defined(__SSE2__)
   const char* x = static_cast<const char*>(from);
   char* y = static_cast<char*>(to);
-  int64_t head = int64_t(-reinterpret_cast<uintptr_t>(y) & uintptr_t(kBytes - 1));
+  int64_t head = int64_t(-reinterpret_cast<uintptr_t>(y) & uintptr_t(kVectorBytes - 1));
   if (head > n) head = n;
+  const int64_t whole = (n - head) & ~(kVectorBytes - 1), done = head + whole;
   memcpy(y, x, size_t(head));
-  int64_t i = head;
-  for (; i + kBytes <= n; i += kBytes) {
-    Vector v;
-    memcpy(&v, x + i, sizeof v);
-#if defined(__AVX512F__)
-    _mm512_stream_si512(reinterpret_cast<Vector*>(y + i), v);
-#elif defined(__AVX__)
-    _mm256_stream_si256(reinterpret_cast<Vector*>(y + i), v);
-#else
-    _mm_stream_si128(reinterpret_cast<Vector*>(y + i), v);
-#endif
-  }
-  memcpy(y + i, x + i, size_t(n - i));
+  streamVectors(x + head, y + head, whole);
+  memcpy(y + done, x + done, size_t(n - done));
 #else
   memcpy(to, from, size_t(n));
 #endif
@@ -247,7 +252,15 @@ struct Kitchen {
     }
   }
 
-  static void run(const void* const* in, void* const* out, int64_t n) {
+  static void run(const void* const* in, void* const* out, int64_t n) { cook<false>(in, out, n); }
+
+  // The one result past the caches, a few vectors at a time: its writes and the reads of inputs go on under the
+  // arithmetic, where a block computed first and streamed then would have them take turns.
+  static void runStreaming(const void* const* in, void* const* out, int64_t n) { cook<true>(in, out, n); }
+
+ private:
+  template <bool kStreams>
+  static void cook(const void* const* in, void* const* out, int64_t n) {
     const float* x[r.nIn];
     float numbers[r.nIn] = {};
     float* y[r.nOut];
@@ -256,8 +269,27 @@ struct Kitchen {
       if (r.number[i]) numbers[i] = *x[i];
     }
     for (int j = 0; j < r.nOut; j++) y[j] = static_cast<float*>(out[j]);
+    int64_t from = 0;
+#if defined(__SSE2__)
+    if constexpr (kStreams) {
+      constexpr int64_t kGroup = 64;
+      const bool aligned = (reinterpret_cast<uintptr_t>(y[0]) & uintptr_t(kVectorBytes - 1)) == 0;
+      for (; aligned && from + kGroup <= n; from += kGroup) {
+        alignas(64) float group[kGroup];
+        INDEPENDENT
+        for (int64_t i = 0; i < kGroup; i++) {
+          float value[kRegisters];
+          uint8_t truth[kRegisters];
+          load<0>(x, numbers, from + i, value);
+          compute<0>(value, truth);
+          group[i] = value[r.out[0]];
+        }
+        streamVectors(reinterpret_cast<const char*>(group), reinterpret_cast<char*>(y[0] + from), sizeof group);
+      }
+    }
+#endif
     INDEPENDENT
-    for (int64_t at = 0; at < n; at++) {
+    for (int64_t at = from; at < n; at++) {
       float value[kRegisters];
       uint8_t truth[kRegisters];
       load<0>(x, numbers, at, value);
@@ -266,6 +298,14 @@ struct Kitchen {
     }
   }
 };
+
+template <int id>
+constexpr RecipeFn streamingOf() {
+#if defined(__SSE2__)
+  if constexpr (kRecipeRows[id].nOut == 1) return Kitchen<id>::runStreaming;
+#endif
+  return nullptr;
+}
 
 constexpr ElementwiseTable make() {
   ElementwiseTable t = {};
@@ -282,7 +322,9 @@ constexpr ElementwiseTable make() {
   t.bfloatToFloat = map<WidenBfloat, uint16_t, float>;
   t.floatToHalf = map<NarrowHalf, float, uint16_t>;
   t.floatToBfloat = map<NarrowBfloat, float, uint16_t>;
-#define RECIPE(name, steps, results) t.recipe[kRecipe_##name] = Kitchen<kRecipe_##name>::run;
+#define RECIPE(name, steps, results)                             \
+  t.recipe[kRecipe_##name] = Kitchen<kRecipe_##name>::run; \
+  t.streaming[kRecipe_##name] = streamingOf<kRecipe_##name>();
 #include "elementwise_recipes.def"
 #undef RECIPE
   t.stream = stream;

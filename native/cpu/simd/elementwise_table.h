@@ -39,6 +39,7 @@ struct ElementwiseTable {
   BlockFn convert[kCTypes][kCTypes];     // [from][to]
   BlockFn halfToFloat, bfloatToFloat, floatToHalf, floatToBfloat;
   RecipeFn recipe[kRecipes];
+  RecipeFn streaming[kRecipes];  // that stream their result; null for those of several, or where nothing streams
   BlockFn stream;   // copies n bytes past the caches: for results too large to stay there
   void (*fence)();  // after the last `stream`, before other threads are told that it is done
 };
