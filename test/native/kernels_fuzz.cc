@@ -186,6 +186,27 @@ Arguments argumentsOf(const std::string& op) {
     value(-1);
     if (grad) value(3), out(t, s);
     else out(t, reduction == 0 ? rows : Shape{}), out(wide, parts), out(wide, {}), a.attr = {reduction};
+  } else if (is({"attention", "attentionGrad"})) {
+    const DType t = chance(50) ? DType::f32 : DType::f64;
+    const auto size = [] { return chance(10) ? 1 + below(150) : 1 + below(20); };
+    const int32_t L = size(), S = chance(5) ? 500 + below(600) : size(), E = size(), F = size();
+    Shape batch;
+    for (int n = below(3); n > 0; n--) batch.push_back(1 + below(3));
+    const auto with = [&](std::initializer_list<int32_t> inner) {
+      Shape s = batch;
+      s.insert(s.end(), inner);
+      return s;
+    };
+    in(t, with({L, E})), in(t, with({S, E})), in(t, with({S, F}));
+    if (op == "attention") {
+      out(t, with({L, F})), out(t, with({L}));
+    } else {
+      in(t, with({L, F})), in(t, with({L})), in(t, with({L, F}));
+      out(t, with({L, E})), out(t, with({S, E})), out(t, with({S, F}));
+    }
+    value(0.5);
+    if (chance(50)) in(chance(50) ? DType::boolean : t, with({L, S}));
+    a.attr = {below(2)};
   } else if (is({"gather", "scatter", "indexSelect", "indexAdd"})) {
     const DType t = anyType();
     const Shape s = anyShape(1);

@@ -55,7 +55,7 @@ const matrix = ({ data, dtype, offset, strides }: View): Matrix => ({
   colStride: strides[2],
 });
 
-const transposed = (m: Matrix): Matrix => ({ ...m, rowStride: m.colStride, colStride: m.rowStride });
+export const transposed = (m: Matrix): Matrix => ({ ...m, rowStride: m.colStride, colStride: m.rowStride });
 
 /** The rows of a matrix from the i-th on. */
 const below = (m: Matrix, i: number): Matrix => ({ ...m, at: m.at + i * m.rowStride });

@@ -259,7 +259,7 @@ inline F exp(F x) {
 
 // Σ e^(x − m), each term also stored when y is given.
 template <bool keep>
-inline float sumExp(const float* x, float m, float* y, int64_t n) {
+float sumExp(const float* x, float m, float* y, int64_t n) {
   F acc[4] = {};
   int64_t i = 0;
   const auto step = [&](int64_t at, int v) {
@@ -305,6 +305,10 @@ void softmaxGrad(const float* dy, const float* y, float* dx, int64_t n) {
 void logSoftmaxGrad(const float* dy, const float* y, float* dx, int64_t n) {
   const float sum = sumAll(dy, n);
   overRow(n, [=](auto get, auto put) { put(dx, get(dy, 0) - exp(get(y, 0)) * sum); });
+}
+
+void scoresGrad(const float* p, float dot, float* d, int64_t n) {
+  overRow(n, [=](auto get, auto put) { put(d, get(p, 0) * (get(d, 0) - dot)); });
 }
 
 // Sum of at(row) over rows, joined pairwise.
@@ -543,6 +547,8 @@ const RowKernels rows = {reduceRow<Sum>,
                          normalizeGradColumns,
                          crossEntropy,
                          crossEntropyGrad,
+                         sumExp<true>,
+                         scoresGrad,
                          copyBlock,
                          uniform};
 

@@ -52,6 +52,9 @@ struct RowKernels {
                        float* parts);
   void (*crossEntropyGrad)(const float* x, int64_t pitch, const int32_t* label, const float* weight, const float* parts,
                            int64_t rows, int64_t n, float* dx, int64_t dxPitch);
+  // y = e^(x − shift) and the sum of it; d = p·(d − dot). Rows of any length n >= 1; y may be x.
+  float (*exponentials)(const float* x, float shift, float* y, int64_t n);
+  void (*scoresGrad)(const float* p, float dot, float* d, int64_t n);
   // y = x, for blocks of rows of n elements, xStride and yStride apart.
   void (*copyBlock)(const float* x, int64_t xStride, int64_t rows, int64_t n, float* y, int64_t yStride);
   // The uniform float32 numbers (core/philox.h) of `blocks` Philox blocks from `block` on: four each.

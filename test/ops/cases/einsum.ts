@@ -89,4 +89,25 @@ export const einsumCases: Case[] = [
     torch: attention("x0 @ x1.mT / 2 + x3"),
     tolerance: 1e-4,
   },
+  {
+    name: "scaledDotProductAttention",
+    note: "strided, heads, a mask for all of them",
+    inputs: [
+      permuted(f([2, 2, 3, 4], -1, 1)),
+      permuted(f([2, 2, 5, 4], -1, 1)),
+      permuted(f([2, 2, 5, 3], -1, 1)),
+      v([1, 0, 1, 1, 0, 0, 1, 1, 0, 1], "bool", [2, 1, 1, 5]),
+    ],
+    run: ([q, k, v, mask]) => scaledDotProductAttention(q, k, v, { mask }),
+    torch: attention("(x0 @ x1.mT / 2).masked_fill(~x3, -math.inf)"),
+    tolerance: 1e-4,
+  },
+  {
+    name: "scaledDotProductAttention",
+    note: "more queries than keys, keys for all batches",
+    inputs: [f([2, 6, 4], -1, 1), f([1, 3, 4], -1, 1), f([3, 2], -1, 1)],
+    run: ([q, k, v]) => scaledDotProductAttention(q, k, v, { isCausal: true }),
+    torch: attention("(x0 @ x1.mT / 2).masked_fill(torch.ones(6, 3).tril() == 0, -math.inf)"),
+    tolerance: 1e-4,
+  },
 ];
