@@ -61,9 +61,10 @@ void multiplyIntegers(const View& c, const View& a, const View& b) {
   const int64_t down = ceilDiv(M, kRows), across = ceilDiv(N, kCols);
   const auto block = [&](int64_t chunk) {
     const int64_t n = chunk / (down * across), i = chunk / across % down * kRows, j = chunk % across * kCols;
-    multiplyBlock(std::min(kRows, M - i), std::min(kCols, N - j), K,
-                  a.as<T>() + n * a.strides[0] + i * a.strides[1], a.strides + 1,
-                  b.as<T>() + n * b.strides[0] + j * b.strides[2], b.strides + 1,
+    // With K = 0 they have no elements, and no memory.
+    const T* const x = K > 0 ? a.as<T>() + n * a.strides[0] + i * a.strides[1] : nullptr;
+    const T* const y = K > 0 ? b.as<T>() + n * b.strides[0] + j * b.strides[2] : nullptr;
+    multiplyBlock(std::min(kRows, M - i), std::min(kCols, N - j), K, x, a.strides + 1, y, b.strides + 1,
                   c.as<T>() + n * c.strides[0] + i * c.strides[1] + j * c.strides[2], c.strides + 1);
   };
   const int64_t chunks = batch * down * across;
