@@ -10,7 +10,13 @@
 namespace nabla {
 namespace {
 
-Matrix matrix(const View& v) { return {v.data, v.strides[0], v.strides[1], v.strides[2]}; }
+Matrix matrix(const View& v) { return {v.data, v.strides[0], v.strides[1], v.strides[2], v.generation}; }
+
+struct Kept : Prepared {
+  std::unique_ptr<ElementwisePlane> plane;
+  KeptPanels panels;
+  Kept(std::unique_ptr<ElementwisePlane> plane, Pool& pool) : plane(std::move(plane)), panels(pool) {}
+};
 
 // The element-wise part as a call of its own, with the product as its first input.
 struct Rest {
@@ -91,14 +97,17 @@ void run_matmulFused(const Call& call) {
   const bool column = N == 1;
   Rest first(call);
   first.toPlane(0, column);
-  std::unique_ptr<Prepared> once;
-  std::unique_ptr<Prepared>& plane = call.keep ? *call.keep : once;
-  if (!plane) plane = ElementwisePlane::prepare(first.call, 0, false);
-  const Context context = {call, first, static_cast<const ElementwisePlane&>(*plane), column};
+  if (call.keep && !*call.keep)
+    *call.keep = std::make_unique<Kept>(ElementwisePlane::prepare(first.call, 0, false), *call.pool);
+  Kept* const kept = call.keep ? static_cast<Kept*>(call.keep->get()) : nullptr;
+  std::unique_ptr<ElementwisePlane> once;
+  if (!kept) once = ElementwisePlane::prepare(first.call, 0, false);
+  const Context context = {call, first, kept ? *kept->plane : *once, column};
   const Epilogue epilogue = {const_cast<Context*>(&context), runBlock};
   // Row-major, as the result of `matmul` would be, so that the same bits come out.
   const Matrix c = {nullptr, M * N, N, 1};
-  gemm({DType::f32, a.shape[0], M, N, a.shape[2], matrix(a), matrix(b), c, false, &epilogue});
+  gemm({DType::f32, a.shape[0], M, N, a.shape[2], matrix(a), matrix(b), c, false, &epilogue,
+        kept ? &kept->panels : nullptr});
 }
 
 }  // namespace nabla

@@ -26,6 +26,8 @@ constexpr int64_t kPanelsBytes = 2 << 20;   // of packed b that is kept for the 
 constexpr int64_t kNearBytes = 16 << 10;    // a part of the L1 cache
 constexpr int64_t kBufferBytes = 128 << 10; // of c while it is formed in a buffer: a part of the L2 cache
 constexpr int64_t kBlockBytes = 32 << 10;   // of c handed to an epilogue at a time
+constexpr int64_t kKeptRows = 256;          // of a, beyond which packing b does not show
+constexpr int64_t kKeptBytes = 16 << 10;    // of b, nor below this
 constexpr int64_t kStreamWidth = 1024;      // columns of the result while the rows of b pass by
 constexpr int64_t kStreamRows = 4;          // rows of a for which that beats tiles …
 constexpr int64_t kStreamBytes = 8 << 20;   // … when b is likely to come from memory
@@ -194,6 +196,7 @@ class Multiply {
     } else {
       planTiles(work, threads);
     }
+    if (p.kept && piece == &Multiply::tilesPiece) keepPanels();
     const int64_t pieces = rowParts * colParts;
     const int64_t perTask = threads == 1 ? pieces * p.batch
                                          : std::max<int64_t>(1, int64_t(kParallelWork / (work / double(pieces * p.batch))));
@@ -228,6 +231,7 @@ class Multiply {
   int64_t group = 0;               // row blocks that go through the panels together
   int64_t panelSize = 0;           // elements of a packed panel
   bool aInPlace = false, bInPlace = false;  // tiles read them where they lie
+  const T* kept = nullptr;         // all panels of b, slice by slice
   bool viaBuffer = false;          // c is formed in a buffer: not of type T, not contiguous along N, or never stored
   bool depthFirst = false;         // all slices of a group before the next group
   int64_t bBytes = 0, aBytes = 0, stageBytes = 0, bufferBytes = 0;
@@ -513,6 +517,26 @@ class Multiply {
     }
   }
 
+  // The panels are the same for any number of threads.
+  void keepPanels() {
+    if constexpr (!kWiden) {
+      if (p.batch != 1 || p.M > kKeptRows || p.K * p.N * kSize < kKeptBytes || p.b.generation == 0 || bInPlace) return;
+      bool filled;
+      T* const to = reinterpret_cast<T*>(p.kept->get(p.b.generation, slices * panels * panelSize * kSize, filled));
+      kept = to;
+      if (!to || filled) return;
+      const Shares depthOf(p.K, slices);
+      for (int64_t s = 0; s < slices; s++) {
+        const int64_t k = depthOf.begin(s);
+        for (int64_t panel = 0; panel < panels; panel++) {
+          const int64_t col = firstColumn(panel), n = firstColumn(panel + 1) - col;
+          packB(b(0) + k * p.b.row + col * p.b.col, depthOf.end(s) - k, n, ceilDiv(n, simd.lanes) * simd.lanes,
+                to + (s * panels + panel) * panelSize, nullptr);
+        }
+      }
+    }
+  }
+
   void tilesPiece(int64_t batch, int64_t index, char* memory) const {
     char* const packedA = memory + bBytes;
     char* const stage = packedA + aBytes;
@@ -547,7 +571,9 @@ class Multiply {
         bool packing = false;  // by the first tile
         t.b = packed;
         t.bRow = width * kSize;
-        if (g == 0 || bInPlace) {
+        if (kept) {
+          t.b = kept + (s * panels + panel) * panelSize;
+        } else if (g == 0 || bInPlace) {
           if (kWiden || p.b.col != 1) {
             packB(src, t.k, n, width, packed, stage);
           } else if constexpr (!kWiden) {
@@ -593,6 +619,22 @@ void swapOperands(Product& p) {
 }
 
 }  // namespace
+
+char* KeptPanels::get(uint64_t generation, int64_t bytes, bool& filled) {
+  filled = generation == generation_ && filled_;
+  if (filled) return block_->data();
+  const bool again = generation == generation_;
+  generation_ = generation;
+  filled_ = false;
+  if (!again) return nullptr;
+  try {
+    if (!block_ || block_->bytes() != bytes) block_.reset(), block_ = std::make_unique<Block>(pool_, bytes);
+  } catch (const Error&) {
+    return nullptr;  // the product does without
+  }
+  filled_ = true;
+  return block_->data();
+}
 
 void gemm(Product p) {
   if (p.batch == 0 || p.M == 0 || p.N == 0) return;

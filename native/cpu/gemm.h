@@ -1,8 +1,10 @@
 // The float matrix product as plain C++, for kernels that are made of products (matmul, convolution).
 #pragma once
 #include <cstdint>
+#include <memory>
 
 #include "../core/dtype.h"
+#include "../core/pool.h"
 
 namespace nabla {
 
@@ -16,6 +18,7 @@ void gemm(DType t, int64_t M, int64_t N, int64_t K, const void* a, int64_t aRow,
 struct Matrix {
   const void* data;
   int64_t batch, row, col;  // strides
+  uint64_t generation = 0;  // of the values, see View
 };
 // What becomes of the product's values instead of their being stored in c: any element-wise work while they are in the
 // cache. Not together with `accumulate`.
@@ -29,12 +32,28 @@ struct Epilogue {
   void (*run)(void* context, int64_t batch, int64_t row, int64_t rows, int64_t col, int64_t cols, void* block,
               int64_t blockRow, int64_t blockCol);
 };
+// What a product that is computed again and again keeps of its second factor (the first, where gemm swaps them): the
+// panels that tiles read, as long as it stays what it was. They are packed when a generation is seen for the second
+// time, so that a factor that changes from run to run costs nothing.
+class KeptPanels {
+ public:
+  explicit KeptPanels(Pool& pool) : pool_(pool) {}
+  // Memory for `bytes` of panels; null when they should not be kept (yet). `filled`: with those of this generation.
+  char* get(uint64_t generation, int64_t bytes, bool& filled);
+
+ private:
+  Pool& pool_;
+  uint64_t generation_ = 0;  // the last one seen
+  bool filled_ = false;      // with its panels
+  std::unique_ptr<Block> block_;
+};
 struct Product {
   DType type;
   int64_t batch, M, N, K;
   Matrix a, b, c;  // c is written
   bool accumulate;
   const Epilogue* epilogue = nullptr;
+  KeptPanels* kept = nullptr;
 };
 void gemm(Product);
 

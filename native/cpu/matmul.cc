@@ -75,7 +75,12 @@ void multiplyIntegers(const View& c, const View& a, const View& b) {
   }
 }
 
-Matrix matrix(const View& v) { return {v.data, v.strides[0], v.strides[1], v.strides[2]}; }
+Matrix matrix(const View& v) { return {v.data, v.strides[0], v.strides[1], v.strides[2], v.generation}; }
+
+struct Panels : Prepared {
+  KeptPanels kept;
+  explicit Panels(Pool& pool) : kept(pool) {}
+};
 
 }  // namespace
 
@@ -97,7 +102,9 @@ void check_matmul(const Call& call) {
 void run_matmul(const Call& call) {
   const View &c = call.out[0], &a = call.in[0], &b = call.in[1];
   if (isFloat(c.dtype)) {
-    gemm({c.dtype, c.shape[0], c.shape[1], c.shape[2], a.shape[2], matrix(a), matrix(b), matrix(c), false});
+    if (call.keep && !*call.keep) *call.keep = std::make_unique<Panels>(*call.pool);
+    gemm({c.dtype, c.shape[0], c.shape[1], c.shape[2], a.shape[2], matrix(a), matrix(b), matrix(c), false, nullptr,
+          call.keep ? &static_cast<Panels&>(**call.keep).kept : nullptr});
     return;
   }
   withType(c.dtype, [&](auto tag) {

@@ -50,6 +50,8 @@ void Executor::execute(const int32_t* words, int64_t length) {
     const int32_t slot = instruction.operands[i].slot;
     if (slot >= 0 && slots_[slot].poison) return spoil(words, length, slots_[slot].poison);
   }
+  for (int i = 0; i < call.nOut; i++)
+    if (instruction.operands[i].slot >= 0) changes(instruction.operands[i].slot);
   instruction.kernel->run(call);
   for (int i = 0; i < call.nOut; i++) {
     const int32_t slot = instruction.operands[i].slot;
@@ -162,6 +164,7 @@ void Executor::give(int32_t slot, char* data, int64_t bytes, bool written) {
   buffers_[slot].data = data;
   buffers_[slot].bytes = slots_[slot].bytes = bytes;
   slots_[slot].written = written;
+  changes(slot);
 }
 
 void Executor::release(int32_t slot) {
@@ -233,7 +236,10 @@ bool Executor::bind(Program& program, const int32_t* slots) {
     if (buffers_[index].bytes < bound[i].bytes)
       fail("PROGRAM", "replay: slot %d has %lld bytes, %lld are needed", index,
            static_cast<long long>(buffers_[index].bytes), static_cast<long long>(bound[i].bytes));
-    if (buffers_[index].data != bound[i].data) program.bind(bound[i], buffers_[index].data);
+    if (bound[i].written) changes(index);
+    const uint64_t generation = bound[i].written ? 0 : slot.generation;
+    if (buffers_[index].data != bound[i].data || generation != bound[i].generation)
+      program.bind(bound[i], buffers_[index].data, generation);
   }
   return clean;
 }

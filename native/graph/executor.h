@@ -47,6 +47,7 @@ class Executor {
     FailurePtr poison;
     int64_t bytes = 0;     // as allocated
     int64_t born = 0;      // errors that had happened before its alloc
+    uint64_t generation = 0;  // see Executor::changes; never that of another buffer
     uint64_t bound = 0;    // the last replay that bound it,
     int32_t boundAs = 0;   // and as which
     bool live = false;     // between alloc or adopt, and free; without a buffer when that failed
@@ -60,6 +61,7 @@ class Executor {
   void execute(const int32_t* words, int64_t length);
   void control(int32_t op, const int32_t* words, int64_t length);
   void occupy(int32_t slot);
+  void changes(int32_t slot) { slots_[slot].generation = ++changes_; }  // or may change, from now on
   void give(int32_t slot, char* data, int64_t bytes, bool written);
   void release(int32_t slot);
   void replay(const int32_t* attributes, int32_t count);
@@ -74,7 +76,7 @@ class Executor {
   Pool pool_;
   std::vector<Buffer> buffers_;  // by slot, beside slots_
   std::vector<Slot> slots_;
-  uint64_t replays_ = 0;
+  uint64_t replays_ = 0, changes_ = 0;
   FailurePtr pending_;
   int64_t failures_ = 0;
   std::unique_ptr<Instruction> scratch_;

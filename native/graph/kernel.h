@@ -6,6 +6,7 @@
 
 #include "../core/dtype.h"
 #include "../core/errors.h"
+#include "../core/pool.h"
 
 namespace nabla {
 
@@ -18,6 +19,9 @@ struct View {
   int8_t ndim = 0;
   int32_t shape[kMaxDims];
   int64_t strides[kMaxDims];  // in elements
+  // Of the whole buffer: as long as it is the same, so are the values. 0: unknown, as for all but operands of programs
+  // in slots that are bound and that the program does not write.
+  uint64_t generation = 0;
 
   int64_t numel() const {
     int64_t n = 1;
@@ -52,6 +56,7 @@ struct Call {
   // Where `run` may keep something; null for an eager call. From run to run of a node only addresses and the values of
   // 0-dimensional inputs change, and two operands at one address stay so.
   std::unique_ptr<Prepared>* keep = nullptr;
+  Pool* pool = nullptr;  // for memory of what is kept
 };
 
 // A call is checked with views whose `data` may be null (a program is verified when it is loaded, before its buffers

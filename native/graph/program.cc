@@ -19,7 +19,7 @@ Program::Program(const int32_t* words, int64_t length, Pool& pool) : words_(word
   if (arenaBytes_ > 0) arena_ = std::make_unique<Block>(pool, arenaBytes_);
   for (int32_t slot = 0; slot < slots(); slot++)
     if (boundOf_[slot] < 0 && arena_) buffers_[slot].data = arena_->data() + buffers_[slot].base;
-  readNodes(at);
+  readNodes(at, pool);
 }
 
 int64_t Program::readTable(const int32_t* words, int64_t length) {
@@ -40,7 +40,7 @@ int64_t Program::readTable(const int32_t* words, int64_t length) {
     if (row[0] == 0) {
       if (offset != 0) fail("PROGRAM", "slot %d is bound but has an arena offset", slot);
       boundOf_[slot] = int32_t(bound_.size());
-      bound_.push_back({slot, bytes, nullptr, false, {}});
+      bound_.push_back({slot, bytes, nullptr, 0, false, {}});
       buffers_[slot] = {nullptr, bytes, 0, 1 + slot};
     } else if (row[0] == 1) {
       if (offset < 0 || offset % 64 != 0 || offset > arenaBytes_ || bytes > arenaBytes_ - offset)
@@ -54,7 +54,7 @@ int64_t Program::readTable(const int32_t* words, int64_t length) {
   return kProgramHeader + nSlots * kSlotWords;
 }
 
-void Program::readNodes(int64_t at) {
+void Program::readNodes(int64_t at, Pool& pool) {
   const int64_t length = int64_t(words_.size());
   const int32_t count = words_[6];
   if (count < 0 || count > (length - at) / kHeaderWords) fail("PROGRAM", "%d instructions", count);
@@ -87,6 +87,7 @@ void Program::readNodes(int64_t at) {
   kept_.resize(nodes_.size());
   for (Node& node : nodes_) {
     node.call.keep = &kept_[size_t(&node - nodes_.data())];
+    node.call.pool = &pool;
     node.call.out = views_.data() + node.operands;
     node.call.in = node.call.out + node.call.nOut;
   }
@@ -94,9 +95,13 @@ void Program::readNodes(int64_t at) {
     if (operands_[i].slot < 0 && views_[i].present) views_[i].data = reinterpret_cast<char*>(&inlined_[i]);
 }
 
-void Program::bind(Bound& slot, char* data) {
+void Program::bind(Bound& slot, char* data, uint64_t generation) {
   slot.data = data;
-  for (const int32_t view : slot.views) views_[view].data = data + operands_[view].offset;
+  slot.generation = generation;
+  for (const int32_t view : slot.views) {
+    views_[view].data = data + operands_[view].offset;
+    views_[view].generation = generation;
+  }
 }
 
 void Program::setParameters(const int32_t* words) {

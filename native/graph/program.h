@@ -27,6 +27,7 @@ class Program {
     int32_t slot;
     int64_t bytes;             // the least its buffer must have
     char* data;                // of the last replay
+    uint64_t generation;
     bool written;              // by some node
     std::vector<int32_t> views;  // that lie in it
   };
@@ -40,7 +41,7 @@ class Program {
   int32_t parameters() const { return parameters_; }
 
   // Points the views of a bound slot at its buffer.
-  void bind(Bound& slot, char* data);
+  void bind(Bound& slot, char* data, uint64_t generation);
   // Writes the parameters, two words each, into the operands that use them.
   void setParameters(const int32_t* words);
 
@@ -50,7 +51,7 @@ class Program {
   };
 
   int64_t readTable(const int32_t* words, int64_t length);
-  void readNodes(int64_t at);
+  void readNodes(int64_t at, Pool& pool);
 
   std::vector<int32_t> words_;  // attributes are read from here
   int32_t parameters_ = 0;

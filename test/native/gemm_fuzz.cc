@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "../../native/core/denormals.h"
+#include "../../native/core/pool.h"
 #include "../../native/core/threads.h"
 #include "../../native/cpu/gemm.h"
 #include "../../native/cpu/values.h"
@@ -96,6 +97,44 @@ struct Collected {
 template <typename S>
 bool same(S a, S b) { return std::memcmp(&a, &b, sizeof(S)) == 0; }
 
+int keptProducts = 0;
+
+// The same product with kept panels: of the first generation nothing is kept, then everything, so that a factor which
+// is spoilt without anyone being told goes unnoticed; a new generation is noticed.
+template <typename S>
+const char* multiplyKept(Product p, Matrices<S>& a, Matrices<S>& b, Matrices<S>& c) {
+  const std::vector<S> plain = c.block;
+  const auto differs = [&](int threads) {
+    setThreads(threads);
+    std::fill(c.block.begin(), c.block.end(), convert<S>(Compute<S>(7)));
+    gemm(p);
+    const bool differs = std::memcmp(plain.data(), c.block.data(), plain.size() * sizeof(S)) != 0;
+    c.block = plain;
+    return differs;
+  };
+  Pool pool;
+  for (const bool first : {false, true}) {
+    KeptPanels kept(pool);
+    p.kept = &kept;
+    p.a.generation = first ? 5 : 0;
+    p.b.generation = first ? 0 : 5;
+    if (differs(1) || pool.statistics().inUse != 0) return "panels are kept of a generation seen once";
+    if (differs(4)) return "packing panels to keep changes the product";
+    if (pool.statistics().inUse == 0) continue;
+    keptProducts++;
+    Matrices<S>& factor = first ? a : b;
+    const std::vector<S> values = factor.block;
+    std::fill(factor.block.begin(), factor.block.end(), convert<S>(Compute<S>(NAN)));
+    if (differs(1) || differs(4)) return "kept panels are not used";
+    (first ? p.a : p.b).generation = 6;
+    if (!differs(1) || !differs(4)) return "kept panels outlive their generation";
+    factor.block = values;
+    (first ? p.a : p.b).generation = 7;
+    if (differs(1) || differs(4) || differs(1)) return "panels that are packed again change the product";
+  }
+  return pool.statistics().inUse == 0 ? nullptr : "panels are not given back";
+}
+
 template <typename S>
 const char* multiply(DType type, int64_t batch, int64_t M, int64_t N, int64_t K) {
   using T = Compute<S>;
@@ -153,6 +192,8 @@ const char* multiply(DType type, int64_t batch, int64_t M, int64_t N, int64_t K)
     if ((p.c.row == 1 || p.c.col == 1) && collected.turned) return "a block is contiguous in the wrong direction";
   }
 
+  if (const char* wrong = multiplyKept(p, a, b, c)) return wrong;
+
   p.accumulate = true;
   gemm(p);
   for (int64_t n = 0; n < batch; n++) {
@@ -190,5 +231,9 @@ int main(int argc, char** argv) {
       return 1;
     }
   }
-  std::printf("%d products agree\n", products);
+  if (products >= 100 && keptProducts == 0) {
+    std::printf("no product keeps panels\n");
+    return 1;
+  }
+  std::printf("%d products agree, %d of them with kept panels\n", products, keptProducts);
 }
