@@ -107,6 +107,7 @@ export class Stream {
   }
 
   unload(program: number, arenaBytes: number): void {
+    this.submit(); // a replay of it may be among what waits
     this.device.unload(program);
     this.uncount(arenaBytes);
   }

@@ -416,4 +416,12 @@ onEveryDevice("compile", (device) => {
     expect(values(f(make([1, 2])))).toEqual([2, 4]);
     expect(inner.programs).toHaveLength(0);
   });
+
+  test("a function may be disposed of at once: what it was asked for is computed", () => {
+    const double = compile((x: Tensor) => mul(x, 2));
+    const y = double(tensor([1, 2], { device }));
+    double.dispose();
+    expect(y.toArray()).toEqual([2, 4]);
+    expect(double(tensor([3], { device })).toArray()).toEqual([6]);
+  });
 });
