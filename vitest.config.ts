@@ -4,6 +4,7 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     pool: "forks",
+    maxWorkers: "100%", // by default one core is left idle, half of a small machine
     testTimeout: 20_000,
     hookTimeout: 60_000,
   },
