@@ -1,0 +1,38 @@
+// History: the curves of a training run.
+import type { Logs } from "./callback.js";
+
+/** What `fit` returns (Keras's History): one value an epoch for each name. */
+export class History {
+  /** Numbers of the epochs, from 0 on. */
+  readonly epoch: number[] = [];
+  /** Values by name, as long as `epoch`; NaN where an epoch has none, as when it was not validated. */
+  readonly history: Record<string, number[]> = {};
+
+  /** Adds an epoch. */
+  push(epoch: number, logs: Logs): void {
+    for (const name of Object.keys(logs)) this.history[name] ??= this.epoch.map(() => Number.NaN);
+    this.epoch.push(epoch);
+    for (const [name, values] of Object.entries(this.history)) values.push(logs[name] ?? Number.NaN);
+  }
+
+  /** The best epoch by a name, and its value. */
+  best(name: string, mode: "min" | "max" = "min"): { epoch: number; value: number } | undefined {
+    const sign = mode === "min" ? 1 : -1;
+    let found: { epoch: number; value: number } | undefined;
+    this.history[name]?.forEach((value, i) => {
+      if (!Number.isNaN(value) && (!found || sign * (value - found.value) < 0)) found = { epoch: this.epoch[i], value };
+    });
+    return found;
+  }
+
+  stateDict(): { epoch: number[]; history: Record<string, number[]> } {
+    const history = Object.fromEntries(Object.entries(this.history).map(([name, values]) => [name, [...values]]));
+    return { epoch: [...this.epoch], history };
+  }
+
+  loadStateDict(state: { epoch: readonly number[]; history: Readonly<Record<string, readonly number[]>> }): void {
+    this.epoch.splice(0, this.epoch.length, ...state.epoch);
+    for (const name of Object.keys(this.history)) delete this.history[name];
+    for (const [name, values] of Object.entries(state.history)) this.history[name] = [...values];
+  }
+}
