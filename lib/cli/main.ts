@@ -1,4 +1,5 @@
 // The `nabla` command: finds the subcommand and runs it.
+import { closest } from "../check.js";
 import { version } from "../index.js";
 import { bench } from "./bench.js";
 import { doctor } from "./doctor.js";
@@ -33,27 +34,11 @@ Options:
   --version, -v  the version of nablajs
 `;
 
-/** How many letters must change to make one word of the other (Levenshtein's distance). */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
-    }
-    row = next;
-  }
-  return row[b.length];
-}
-
 function unknown(name: string): UsageError {
-  const close = Object.keys(commands)
-    .map((command) => ({ command, letters: distance(name.toLowerCase(), command) }))
-    .filter(({ command, letters }) => letters <= command.length / 2)
-    .sort((x, y) => x.letters - y.letters)[0];
+  const close = closest(name, Object.keys(commands));
   const what = name.startsWith("-") ? "option" : "command";
   return new UsageError(
-    `unknown ${what} ${JSON.stringify(name)}; ${close ? `did you mean "nabla ${close.command}"?` : "`nabla --help` lists what there is"}`,
+    `unknown ${what} ${JSON.stringify(name)}; ${close ? `did you mean "nabla ${close}"?` : "`nabla --help` lists what there is"}`,
   );
 }
 
