@@ -50,10 +50,11 @@ function buildWith(name) {
   const build = join(root, "build");
   if (readStamp()?.tool !== name) rmSync(build, { recursive: true, force: true }); // both write build/Makefile
   const started = performance.now();
+  const hash = nativeHash(); // before: what is edited during the build is not in it
   const { ok, output } = runQuietly(commands[name]());
   mkdirSync(build, { recursive: true });
   writeFileSync(logPath, output);
-  writeFileSync(stampPath, JSON.stringify({ tool: name, hash: ok ? nativeHash() : "" }));
+  writeFileSync(stampPath, JSON.stringify({ tool: name, hash: ok ? hash : "" }));
   if (ok && existsSync(builtAddon)) {
     say(`built the native addon with ${name} in ${((performance.now() - started) / 1000).toFixed(0)} s`);
     return true;
