@@ -2,8 +2,9 @@
 import { checkFunction, checkOptions, describe } from "../check.js";
 import { ValueError } from "../errors.js";
 import { randperm } from "../ops/random.js";
-import { defaultGenerator, Generator } from "../tensor/random.js";
+import { Generator } from "../tensor/random.js";
 import { Dataset } from "./dataset.js";
+import { drawSeed } from "./random.js";
 
 export interface DataLoaderOptions<T> {
   /** Samples a batch. Default 1. */
@@ -70,8 +71,7 @@ export class DataLoader<T> implements AsyncIterable<T> {
     this.batchSize = batchSize;
     this.settings = { shuffle, dropLast, prefetch };
     this.join = collate;
-    // A number below 2^53 of the default generator's sequence.
-    this.seed = options.seed ?? (defaultGenerator.seed * 31 + defaultGenerator.take(1)) % 2 ** 53;
+    this.seed = options.seed ?? drawSeed();
   }
 
   /** Batches an epoch. */
