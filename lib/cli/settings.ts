@@ -89,7 +89,6 @@ const live = (doc: string): Setting => ({
 /** In a group, the setting that a bare value is: `"optimizer": "adam"` is `{ "name": "adam" }`. */
 const principal: Readonly<Record<string, string>> = {
   data: "csv",
-  loss: "name",
   optimizer: "name",
   scheduler: "name",
   earlyStopping: "patience",
@@ -99,7 +98,7 @@ const principal: Readonly<Record<string, string>> = {
 /**
  * All settings.
  *
- * @param named options of optimizers, schedules and losses: `optimizer.lr` and the like, with who has them
+ * @param options of optimizers and schedules: `optimizer.lr` and the like, with who has them
  * @param params the hyper-parameters of a module with their defaults; null where it does not say which there are, and
  *   undefined where there is no module
  */
@@ -140,7 +139,7 @@ export function schemaOf(
     "data.stratify": option(k.flag, "splits keep the shares of the classes (default: when classes are predicted)"),
     "data.scale": option(oneOf("standard", "minMax", "none"), "scaling of the columns with numbers", "standard"),
     "data.train": live("a Dataset, a DataLoader or tensors [x, y], instead of data.csv; validation and test likewise"),
-    "loss.name": option(k.text, "the loss (default: crossEntropy for classes, mseLoss for numbers)"),
+    loss: option(k.text, "the loss (default: crossEntropy for classes, mse for numbers)"),
     "optimizer.name": option(k.text, "the optimizer", "adam"),
     "scheduler.name": option(k.text, "the learning-rate schedule"),
     "scheduler.interval": option(oneOf("epoch", "step"), "when the schedule steps"),
@@ -226,7 +225,7 @@ export function fromObject(object: unknown, schema: Schema, label: string, folde
       const setting = settingOf(schema, name);
       if (setting) {
         found.set(name, checked(setting, v, `${label}: ${name}`, folder));
-      } else if (isGroup(schema, name) || name === "params") {
+      } else if (isGroup(schema, name)) {
         if (isObject(v)) visit(v, `${name}.`);
         else if (v !== null && principal[name]) {
           const full = `${name}.${principal[name]}`;

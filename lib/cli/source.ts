@@ -4,6 +4,7 @@ import { basename, dirname, extname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Module, manualSeed } from "../index.js";
 import { namedOptions } from "./parts.js";
+import { files, readJson } from "./run.js";
 import {
   type Flag,
   fromEnvironment,
@@ -55,10 +56,10 @@ export async function openSource(path: string): Promise<Source> {
 }
 
 async function fromRun(directory: string, label: string): Promise<Source> {
-  const { module, settings } = readSavedJob(directory, label);
+  const { module, settings } = readJson<SavedJob>(directory, "settings");
   const inner = module === undefined ? undefined : await fromModule(module, module);
   const schema = inner?.schema ?? schemaOf(namedOptions());
-  const saved = fromObject(settings, schema, join(label, SETTINGS), directory);
+  const saved = fromObject(settings, schema, join(label, files.settings), directory);
   return {
     name: basename(directory),
     module,
@@ -66,14 +67,6 @@ async function fromRun(directory: string, label: string): Promise<Source> {
     read: async (params) =>
       new Map([...((await inner?.read({ ...(settings.params as object), ...params })) ?? []), ...saved]),
   };
-}
-
-export const SETTINGS = "settings.json";
-
-export function readSavedJob(directory: string, label: string): SavedJob {
-  const file = join(directory, SETTINGS);
-  if (!existsSync(file)) throw new UsageError(`${label}: this is no run: there is no ${SETTINGS} in it`);
-  return parseJson(readFileSync(file, "utf8"), join(label, SETTINGS)) as SavedJob;
 }
 
 async function fromModule(full: string, label: string): Promise<Omit<Source, "name">> {
@@ -96,7 +89,8 @@ async function fromModule(full: string, label: string): Promise<Omit<Source, "na
     module: full,
     schema,
     read: async (given) => {
-      const made = typeof job === "function" && !isModuleClass(job) ? await job({ ...params, ...given }) : job;
+      const made =
+        typeof job === "function" && !isModuleClass(job) ? await job({ ...(params as object | null), ...given }) : job;
       return fromObject(isLive(made) ? { model: made } : made, schema, label, dirname(full));
     },
   };

@@ -50,3 +50,10 @@ export function parse<T extends NonNullable<ParseArgsConfig["options"]>>(
     throw error;
   }
 }
+
+/** A whole number from 1 on, from an option's text. */
+export function wholeNumber(text: string, name: string): number {
+  const n = Number(text);
+  if (!Number.isInteger(n) || n < 1) throw new UsageError(`--${name}: a whole number from 1 on, got ${text}`);
+  return n;
+}
