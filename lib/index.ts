@@ -109,3 +109,6 @@ export { Generator, getRngState, manualSeed, type RngState, setRngState } from "
 export { tidy } from "./tensor/scope.js";
 export type { Shape } from "./tensor/shape.js";
 export { Tensor } from "./tensor/tensor.js";
+export { Callback, type Logs, type Loop } from "./train/callback.js";
+export * as callbacks from "./train/callbacks/index.js";
+export { History } from "./train/history.js";

@@ -295,7 +295,9 @@ export class Pipeline<T> implements AsyncIterable<T> {
 }
 
 const total = (all: readonly Pipeline<unknown>[], join: (a: number, b: number) => number): number | undefined =>
-  all.every((p) => p.length !== undefined) ? all.map((p) => p.length as number).reduce(join) : undefined;
+  all.every((p) => p.length !== undefined)
+    ? all.map((p) => p.length as number).reduce((a, b) => join(a, b))
+    : undefined;
 
 /**
  * A pipeline over an array, a dataset, or anything that can be iterated: `io.csvRows(…)`, a `DataLoader`.

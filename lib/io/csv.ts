@@ -2,7 +2,8 @@
 import { checkOptions, describe } from "../check.js";
 import { FileError, ValueError } from "../errors.js";
 import { ColumnBuilder, type ColumnPlan } from "./columns.js";
-import { checkSource, chunks, labelOf, type Source } from "./file.js";
+import { chunks } from "./file.js";
+import { checkSource, labelOf, type Source } from "./source.js";
 import { type ColumnType, checkColumnType, type Fill, noColumn, type Row, Table, type TableSchema } from "./table.js";
 
 export interface CsvOptions {
@@ -127,15 +128,9 @@ async function* records(source: Source, { delimiter, comment, label }: Settings)
     },
   });
   parser.resume();
+  parser.on("error", () => {}); // it comes to the callback as well
   const step = (act: (done: (error?: Error | null) => void) => void): Promise<void> =>
-    new Promise((resolve, reject) => {
-      parser.once("error", reject);
-      act((error) => {
-        parser.off("error", reject);
-        if (error) reject(error);
-        else resolve();
-      });
-    });
+    new Promise((resolve, reject) => act((error) => (error ? reject(error) : resolve())));
   const refuse = (error: unknown): never => {
     if (error instanceof FileError) throw error;
     const { code, message } = error as NodeJS.ErrnoException;

@@ -1,36 +1,18 @@
 // Reading files of any kind: opened and closed in one place, whole or in pieces, gzip undone on the way.
 import { type FileHandle, open } from "node:fs/promises";
-import { describe } from "../check.js";
-import { FileError, ValueError } from "../errors.js";
+import { FileError } from "../errors.js";
 import { builtin } from "../package.js";
+import { labelOf, type Source } from "./source.js";
 
-/** What readers of text and bytes accept: a path, or what a file would hold. */
-export type Source = string | URL | { readonly text: string } | { readonly bytes: Uint8Array };
-
-/** A source's name in messages. */
-export function labelOf(source: Source): string {
-  if (typeof source === "string") return source;
-  if (source instanceof URL) return source.pathname;
-  return "text" in source ? "the text" : "the bytes";
-}
-
-export function checkSource(source: unknown, op: string): asserts source is Source {
-  const { text, bytes } = (source ?? {}) as { text?: unknown; bytes?: unknown };
-  if (typeof source === "string" || source instanceof URL || typeof text === "string" || bytes instanceof Uint8Array) {
-    return;
-  }
-  throw new ValueError(`${op}: a path, { text } or { bytes } is needed, got ${describe(source)}`);
-}
-
-const opened = (path: string | URL): Promise<FileHandle> =>
+const opened = (path: string): Promise<FileHandle> =>
   open(path, "r").catch((error: NodeJS.ErrnoException) => {
     throw new FileError(
-      `${labelOf(path)}: ${error.code === "ENOENT" ? "there is no such file" : error.message.replace(/, open .*/, "")}`,
+      `${path}: ${error.code === "ENOENT" ? "there is no such file" : error.message.replace(/, open .*/, "")}`,
     );
   });
 
 /** Hands an open file to `fn` and closes it. */
-export async function withFile<R>(path: string | URL, fn: (file: FileHandle) => Promise<R>): Promise<R> {
+export async function withFile<R>(path: string, fn: (file: FileHandle) => Promise<R>): Promise<R> {
   const file = await opened(path);
   try {
     return await fn(file);
@@ -51,12 +33,12 @@ export async function fill(file: FileHandle, path: string, array: Uint8Array, po
 const CHUNK = 1 << 18;
 
 async function* rawChunks(source: Source): AsyncGenerator<Buffer> {
-  if (typeof source === "string" || source instanceof URL) {
+  if (typeof source === "string") {
     const file = await opened(source);
     try {
       for (;;) {
         const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(CHUNK), 0, CHUNK).catch((error: Error) => {
-          throw new FileError(`${labelOf(source)}: ${error.message}`);
+          throw new FileError(`${source}: ${error.message}`);
         });
         if (bytesRead === 0) return;
         yield buffer.subarray(0, bytesRead);
@@ -164,7 +146,7 @@ export class ByteReader {
 }
 
 const sizeOf = async (source: Source): Promise<number> => {
-  if (typeof source === "string" || source instanceof URL) {
+  if (typeof source === "string") {
     return withFile(source, async (file) => (await file.stat()).size);
   }
   return "text" in source ? Buffer.byteLength(source.text) : source.bytes.length;

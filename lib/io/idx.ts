@@ -9,7 +9,8 @@ import type { DType } from "../tensor/dtype.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { replaceFile } from "./atomic.js";
 import { bytesOf, decode, type ElementType, elementCount, elementTypeOf, encode, unsupported } from "./elements.js";
-import { checkSource, gzip, isGzipName, labelOf, type Source, withBytes } from "./file.js";
+import { gzip, isGzipName, withBytes } from "./file.js";
+import { checkSource, labelOf, type Source } from "./source.js";
 
 const codes: Readonly<Record<number, ElementType>> = { 8: "u1", 9: "i1", 11: "i2", 12: "i4", 13: "f4", 14: "f8" };
 const writable: readonly DType[] = ["uint8", "int32", "float32", "float64"];

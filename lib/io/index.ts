@@ -2,7 +2,6 @@
 export { load, type Saveable, save } from "./checkpoint.js";
 export { type CsvOptions, csvBatches, csvRows, inferCsvSchema, readCsv } from "./csv.js";
 export { type CsvWriteOptions, type Field, writeCsv } from "./csv-write.js";
-export type { Source } from "./file.js";
 export { readIdx, writeIdx } from "./idx.js";
 export { readNpy, readNpz, writeNpy, writeNpz } from "./npy.js";
 export { loadSafetensors, type SafetensorsInfo, safetensorsInfo, saveSafetensors } from "./safetensors.js";

@@ -10,7 +10,8 @@ import { fromTyped } from "../tensor/create.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { replaceFile } from "./atomic.js";
 import { bytesOf, decode, elementCount, elementTypeOf, encode, isElementType } from "./elements.js";
-import { type ByteReader, checkSource, labelOf, type Source, withBytes } from "./file.js";
+import { type ByteReader, withBytes } from "./file.js";
+import { checkSource, labelOf, type Source } from "./source.js";
 import { withZip, writeZip } from "./zip.js";
 
 const MAGIC = "\x93NUMPY";

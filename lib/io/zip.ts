@@ -3,7 +3,8 @@
 import type { FileHandle } from "node:fs/promises";
 import { FileError, ValueError } from "../errors.js";
 import { builtin } from "../package.js";
-import { fill, labelOf, MAX_RATIO, type Source, withFile } from "./file.js";
+import { fill, MAX_RATIO, withFile } from "./file.js";
+import { labelOf, type Source } from "./source.js";
 
 const zlib = () => builtin<typeof import("node:zlib")>("node:zlib");
 
@@ -36,7 +37,7 @@ export interface Zip {
 /** Opens an archive for `fn` and closes it. */
 export async function withZip<R>(source: Source, fn: (zip: Zip) => Promise<R>): Promise<R> {
   const label = labelOf(source);
-  if (typeof source === "string" || source instanceof URL) {
+  if (typeof source === "string") {
     return withFile(source, async (file: FileHandle) => {
       const { size } = await file.stat();
       return fn(
