@@ -48,7 +48,7 @@ export interface Sizes {
  *
  * @throws UsageError that says which layer is wrong, and why
  */
-export function buildModel(description: unknown, sizes: Sizes, where = "model"): Module {
+export function buildModel(description: unknown, sizes: Sizes | undefined, where = "model"): Module {
   if (Array.isArray(description)) {
     return new nn.Sequential(description.map((one, i) => buildModel(one, sizes, `${where}[${i}]`)));
   }
@@ -58,9 +58,11 @@ export function buildModel(description: unknown, sizes: Sizes, where = "model"):
     throw new UsageError(`${where}: a layer is "Name" or {"Name": [arguments]}, got ${JSON.stringify(description)}`);
   }
   const Layer = pick(where, name, layers);
-  const args = (Array.isArray(given) ? given : [given]).map((a: unknown) =>
-    a === "features" || a === "classes" ? sizes[a] : a,
-  );
+  const args = (Array.isArray(given) ? given : [given]).map((a: unknown) => {
+    if (a !== "features" && a !== "classes") return a;
+    if (sizes) return sizes[a];
+    throw new UsageError(`${where}: "${a}" stands for a number of data.csv, which is not given`);
+  });
   return asUsage(where, () => new Layer(...args));
 }
 

@@ -12,6 +12,8 @@ as those of the training were; the file may be of any size. - is standard input.
 
   --output, -o FILE   where to write (default: standard output); the file appears when it is complete
   --probabilities     a column p_<label> for each class too
+  --header a,b | true the names of the input's columns, where it has none; or that its first line names them, where those
+                      of the training had none
   --keep a,b          columns of the input that come before the predictions
   --weights WHICH     best (default) or last
   --batch-size N      rows at a time (default 1024)
@@ -25,6 +27,7 @@ export async function predict(args: string[]): Promise<number> {
     {
       output: { type: "string", short: "o", default: "-" },
       probabilities: { type: "boolean", default: false },
+      header: { type: "string" },
       keep: { type: "string" },
       weights: { type: "string", default: "best" },
       "batch-size": { type: "string", default: "1024" },
@@ -46,18 +49,22 @@ export async function predict(args: string[]): Promise<number> {
   }
   const { labels } = preprocessing;
   if (options.probabilities && !labels) throw new UsageError("--probabilities: this run predicts numbers, not classes");
-  const keep = options.keep?.split(",").map((name) => name.trim()) ?? [];
+  const keep = list(options.keep);
   const header = [
     ...keep,
     ...preprocessing.schema.target,
     ...(options.probabilities && labels ? labels.map((label) => `p_${label}`) : []),
   ];
   const source = input === "-" ? process.stdin : input;
-  const tables = io.csvBatches(source, { ...preprocessing.reading, schema: withKept(preprocessing, keep), batchSize });
+  const names = options.header === "true" || list(options.header);
+  const reading = { ...preprocessing.reading, ...(options.header !== undefined && { header: names }) };
+  const tables = io.csvBatches(source, { ...reading, schema: withKept(preprocessing, keep), batchSize });
   const rows = predictions(run, preprocessing, tables, keep, options.probabilities as boolean);
   await io.writeCsv(options.output === "-" ? process.stdout : (options.output as string), rows, { header });
   return 0;
 }
+
+const list = (text: string | undefined): string[] => text?.split(",").map((name) => name.trim()) ?? [];
 
 /** The schema of an input: the target need not be there, rows are not left out, columns to be kept are read besides. */
 function withKept({ schema, columns }: Preprocessing, keep: readonly string[]): io.TableSchema {

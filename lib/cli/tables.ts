@@ -170,9 +170,8 @@ function fitScaler(x: Tensor, table: io.Table, scale: "standard" | "minMax"): No
   return { center: list(state.center, 0), scale: list(state.scale, 1) };
 }
 
-/** Throws where the tables of a run are not those that it began with. */
-export function checkUnchanged(now: Preprocessing, before: Preprocessing): void {
+/** Throws where the tables of a run are not those that it began with; `remedy` says what can be done. */
+export function checkUnchanged(now: Preprocessing, before: Preprocessing, remedy: string): void {
   const changed = Object.entries(before.files).find(([part, sum]) => now.files[part] !== sum);
-  if (changed)
-    throw new UsageError(`--resume: the table data.${changed[0]} has changed since the run began; --force begins anew`);
+  if (changed) throw new UsageError(`the table data.${changed[0]} has changed since the run began; ${remedy}`);
 }
