@@ -3,6 +3,7 @@ import "./ops/arithmetic.js";
 
 export * as data from "./data/index.js";
 export { devices, setDefaultDevice } from "./device/registry.js";
+export * from "./diagnosis/index.js";
 export * from "./errors.js";
 export { type Examination, examine } from "./examination.js";
 export type { BackwardOptions } from "./graph/backward.js";
