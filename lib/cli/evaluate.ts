@@ -31,7 +31,8 @@ export async function evaluate(args: string[]): Promise<number> {
   );
   if (!options) return 0;
   const run = await loadRun(options.operands[0], options);
-  const { name, batches } = options.data === undefined ? await own(run) : { name: options.data, batches: table(run, options.data) };
+  const { name, batches } =
+    options.data === undefined ? await own(run) : { name: options.data, batches: table(run, options.data) };
   const logs = await new Trainer({ verbose: 0, device: run.settings.device }).test(run.module, batches);
   const result = { run: shown(run.directory), weights: options.weights, data: name, ...logs };
   if (options.json) process.stdout.write(`${JSON.stringify(result)}\n`);
@@ -45,7 +46,8 @@ export async function evaluate(args: string[]): Promise<number> {
 /** Data that the run has kept from its training. */
 async function own(run: TrainedRun): Promise<{ name: string; batches: BatchSource }> {
   const { parts, preprocessing } = await loadData(run.settings);
-  if (preprocessing && run.preprocessing) checkUnchanged(preprocessing, run.preprocessing, "--data gives another table");
+  if (preprocessing && run.preprocessing)
+    checkUnchanged(preprocessing, run.preprocessing, "--data gives another table");
   const name = (["test", "validation"] as const).find((part: Part) => parts[part] !== undefined);
   if (name === undefined) throw new UsageError("the run kept no data.test or data.validation; --data gives a table");
   return { name: `${name} data`, batches: parts[name] as BatchSource };
@@ -53,7 +55,8 @@ async function own(run: TrainedRun): Promise<{ name: string; batches: BatchSourc
 
 /** Batches of another table. */
 function table({ preprocessing, settings }: TrainedRun, path: string): BatchSource {
-  if (!preprocessing) throw new UsageError("--data: the data of this run were made by its module; it evaluates data.test");
+  if (!preprocessing)
+    throw new UsageError("--data: the data of this run were made by its module; it evaluates data.test");
   const { reading, schema } = preprocessing;
   const tables = io.csvBatches(path, { ...reading, schema, batchSize: settings.batchSize });
   return (async function* () {

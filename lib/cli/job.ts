@@ -6,6 +6,8 @@ import {
   data,
   devices,
   io,
+  type Loss,
+  type LossLike,
   lossOf,
   Module,
   manualSeed,
@@ -15,7 +17,14 @@ import {
   Tensor,
   TrainModule,
 } from "../index.js";
-import { asUsage, buildModel, buildOptimizer, buildSchedule, type OptimizerDescription, type SchedulerDescription } from "./parts.js";
+import {
+  asUsage,
+  buildModel,
+  buildOptimizer,
+  buildSchedule,
+  type OptimizerDescription,
+  type SchedulerDescription,
+} from "./parts.js";
 import { files, has, readJson, shown } from "./run.js";
 import { isLive } from "./settings.js";
 import { gather, openSource } from "./source.js";
@@ -31,8 +40,8 @@ export interface Settings {
   readonly threads?: number;
   readonly params?: Readonly<Record<string, unknown>>;
   readonly model?: unknown;
-  readonly data?: DataSettings;
-  readonly loss?: string | object;
+  readonly data: DataSettings;
+  readonly loss?: unknown;
   readonly optimizer: OptimizerDescription;
   readonly scheduler?: SchedulerDescription;
   readonly metrics?: string | readonly (string | object)[];
@@ -65,10 +74,12 @@ export function useMachine({ device, threads }: Pick<Settings, "device" | "threa
 /** What the loss asks the target to be; undefined where it does not say. */
 function taskOf(loss: Settings["loss"]): Task | undefined {
   if (loss === undefined) return undefined;
-  const { name, family, takes } = asUsage("loss", () => lossOf(loss as string));
+  const { name, family, takes } = asUsage("loss", () => lossOf(loss as LossLike));
   if (family === "labels") return "classes";
   if (family === "classes") {
-    throw new UsageError(`loss: ${name} takes one-hot targets, and a table has labels; use sparse_categorical_crossentropy or crossEntropy`);
+    throw new UsageError(
+      `loss: ${name} takes one-hot targets, and a table has labels; use sparse_categorical_crossentropy or crossEntropy`,
+    );
   }
   if (family === "free") return undefined;
   return takes === "values" ? "numbers" : "binary";
@@ -77,24 +88,25 @@ function taskOf(loss: Settings["loss"]): Task | undefined {
 /** A plain model with its loss, optimizer and schedule. */
 class Supervised extends CompiledModule {
   /** What the loss takes the output for. */
-  readonly takes: "probabilities" | "logits" | "values";
-  private readonly schedule: ((optimizer: OptimizerConfig["optimizer"]) => OptimizerConfig["lrScheduler"]) | undefined;
+  readonly takes: Loss["takes"];
+  private readonly plan: OptimizerConfig;
 
-  constructor(net: Module, settings: Settings, preprocessing: Preprocessing | undefined, length: { epochs: number; steps: number }) {
-    const classes = preprocessing !== undefined && preprocessing.task !== "numbers";
-    const { loss = classes ? "crossEntropy" : "mse", metrics = classes ? ["accuracy"] : [], optimizer, scheduler } = settings;
+  /** @param length epochs and steps of the training */
+  constructor(net: Module, settings: Settings, classes: boolean, length: { epochs: number; steps: number }) {
+    const { loss = classes ? "crossEntropy" : "mse", metrics = classes ? ["accuracy"] : [] } = settings;
     super(net, {
-      loss: loss as string,
+      loss: loss as LossLike,
       metrics: [metrics].flat() as string[],
-      optimizer: () => buildOptimizer(optimizer, net),
+      optimizer: () => buildOptimizer(settings.optimizer, net),
     });
-    this.takes = lossOf(loss as string).takes;
-    this.schedule = scheduler && ((made) => buildSchedule(scheduler, made, length));
+    this.takes = lossOf(loss as LossLike).takes;
+    const { optimizer } = this;
+    const lrScheduler = settings.scheduler && buildSchedule(settings.scheduler, optimizer, length);
+    this.plan = { optimizer, lrScheduler };
   }
 
   override configureOptimizers(): OptimizerConfig {
-    const optimizer = super.configureOptimizers() as OptimizerConfig["optimizer"];
-    return { optimizer, lrScheduler: this.schedule?.(optimizer) };
+    return this.plan;
   }
 }
 
@@ -110,7 +122,9 @@ export async function assemble(settings: Settings, preprocessing?: Preprocessing
   manualSeed(settings.seed);
   const net = await makeModel(settings, preprocessing);
   const length = { epochs: settings.epochs, steps: settings.epochs * steps };
-  const module = net instanceof TrainModule ? net : asUsage("model", () => new Supervised(net, settings, preprocessing, length));
+  const classes = preprocessing !== undefined && preprocessing.task !== "numbers";
+  const module =
+    net instanceof TrainModule ? net : asUsage("model", () => new Supervised(net, settings, classes, length));
   if (module === net) {
     const idle = (["loss", "metrics", "scheduler"] as const).find((name) => settings[name] !== undefined);
     if (idle) throw new UsageError(`${idle}: the TrainModule has its own; leave the setting out`);
@@ -122,13 +136,20 @@ async function makeModel({ model, params = {} }: Settings, preprocessing: Prepro
   if (model === undefined) throw new UsageError("model is missing: its layers, or in a module a Module or TrainModule");
   const sizes = preprocessing && {
     features: preprocessing.features.length,
-    classes: preprocessing.task === "classes" ? (preprocessing.labels ?? []).length : preprocessing.task === "binary" ? 1 : preprocessing.schema.target.length,
+    classes:
+      preprocessing.task === "classes"
+        ? (preprocessing.labels ?? []).length
+        : preprocessing.task === "binary"
+          ? 1
+          : preprocessing.schema.target.length,
   };
   const made: unknown = typeof model === "function" ? await construct(model, params, sizes) : model;
   if (made instanceof Module) return made;
   if (!isLive(made)) return buildModel(Array.isArray(made) ? made : [made], sizes);
   if (typeof (made as { forward?: unknown }).forward === "function") {
-    throw new UsageError("model: it is made with another copy of nablajs than this command's; run the command of that one: npx nabla in the module's folder");
+    throw new UsageError(
+      "model: it is made with another copy of nablajs than this command's; run the command of that one: npx nabla in the module's folder",
+    );
   }
   throw new UsageError(`model: a Module is needed, got ${(made as object).constructor.name}`);
 }
@@ -147,12 +168,14 @@ export interface JobData {
 
 export async function loadData(settings: Settings): Promise<JobData> {
   const { data: given, loss, seed, batchSize } = settings;
-  if (given === undefined) throw new UsageError("data is missing: data.csv and data.target, or in a module data.train");
   const options = { batchSize, seed };
   const own = Object.entries(given).filter(([, value]) => isLive(value) || Array.isArray(value));
   if (given.train !== undefined) {
     const parts = own.filter(([part]) => ["train", "validation", "test"].includes(part));
-    return { preprocessing: undefined, parts: Object.fromEntries(parts.map(([part, value]) => [part, loaderOf(value, part, options)])) };
+    return {
+      preprocessing: undefined,
+      parts: Object.fromEntries(parts.map(([part, value]) => [part, loaderOf(value, part, options)])),
+    };
   }
   const { preprocessing, parts } = await readTables(given, taskOf(loss), seed);
   return { preprocessing, parts: loaders(parts, options) };
@@ -163,7 +186,8 @@ const loaders = (parts: Tables["parts"], options: { batchSize: number; seed: num
 
 /** Batches of a dataset, of tensors, or what gives batches already. */
 function loaderOf(value: unknown, part: string, { batchSize, seed }: { batchSize: number; seed: number }): BatchSource {
-  const set = Array.isArray(value) && value.every((t) => t instanceof Tensor) ? new data.TensorDataset(...value) : value;
+  const set =
+    Array.isArray(value) && value.every((t) => t instanceof Tensor) ? new data.TensorDataset(...value) : value;
   if (!(set instanceof data.Dataset)) return set as BatchSource;
   return new data.DataLoader(set, { batchSize, seed, shuffle: part === "train" });
 }
@@ -187,12 +211,20 @@ export async function loadRun(path: string, { weights = "best", device, threads 
   const { directory } = source;
   if (directory === undefined) throw new UsageError(`${path}: a run's directory is needed`);
   const all = (await gather(source, {}, [], [])) as unknown as Settings;
-  const settings = { ...all, ...(device !== undefined && { device }), ...(threads !== undefined && { threads: Number(threads) }) };
+  const settings = {
+    ...all,
+    ...(device !== undefined && { device }),
+    ...(threads !== undefined && { threads: Number(threads) }),
+  };
   useMachine(settings);
   if (!has(directory, weights)) {
-    throw new UsageError(`${shown(directory)} has no ${files[weights]} yet: ${weights === "best" ? "no epoch has ended" : "the run is not complete"}`);
+    throw new UsageError(
+      `${shown(directory)} has no ${files[weights]} yet: ${weights === "best" ? "no epoch has ended" : "the run is not complete"}`,
+    );
   }
-  const preprocessing = has(directory, "preprocessing") ? readJson<Preprocessing>(directory, "preprocessing") : undefined;
+  const preprocessing = has(directory, "preprocessing")
+    ? readJson<Preprocessing>(directory, "preprocessing")
+    : undefined;
   const job = await assemble(settings, preprocessing);
   const net = job.module.subject();
   net.loadStateDict(await io.loadSafetensors(join(directory, files[weights])));

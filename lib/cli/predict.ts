@@ -77,13 +77,14 @@ function withKept({ schema, columns }: Preprocessing, keep: readonly string[]): 
 }
 
 async function* predictions(
-  { model, takes }: TrainedRun,
+  { module, takes }: TrainedRun,
   preprocessing: Preprocessing,
   tables: AsyncIterable<io.Table>,
   keep: readonly string[],
   withProbabilities: boolean,
 ): AsyncGenerator<io.Field[]> {
   const { task, labels = [] } = preprocessing;
+  const model = module.subject();
   for await (const table of tables) {
     const output: Tensor = noGrad(() => {
       const y = model.forward(featuresOf(table, preprocessing)) as Tensor;

@@ -305,7 +305,7 @@ export function splitArguments(args: readonly string[], alone: (name: string) =>
       const name = dashed.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase()); // --batch-size is batchSize
       if (value !== undefined || alone(name)) flags.push([name, value]);
       else if (i + 1 < args.length && !args[i + 1].startsWith("--")) flags.push([name, args[++i]]);
-      else throw new UsageError(`--${dashed} needs a value`);
+      else flags.push([name, undefined]);
     }
   }
   return { flags, operands };
@@ -325,6 +325,7 @@ export function fromFlags(flags: readonly Flag[], schema: Schema, others: readon
       const known = [...names.keys(), ...others].map((n) => `--${n}`);
       throw new UsageError(`unknown option --${name}; ${suggest(`--${name}`, known, all)}`);
     }
+    if (text === undefined && setting.kind !== kinds.flag) throw new UsageError(`--${name} needs a value`);
     found.set(full, fromText(setting, text ?? "true", `--${name}`));
   }
   return found;

@@ -58,7 +58,8 @@ const chosen = (settings: DataSettings, names: readonly string[]): Record<string
  */
 export async function readTables(settings: DataSettings, task: Task | undefined, seed: number): Promise<Tables> {
   const { csv, scale = "standard" } = settings;
-  if (csv === undefined) throw new UsageError("data.csv is missing: the table to train with");
+  if (csv === undefined)
+    throw new UsageError("data.csv is missing: the table to train with (or in a module data.train)");
   if (settings.target === undefined) throw new UsageError("data.target is missing: the column to be predicted");
   const target = [settings.target].flat() as string[];
   const reading = chosen(settings, READING);

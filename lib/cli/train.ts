@@ -1,6 +1,6 @@
 // `nabla train`: a job from its settings to a run's directory, to be stopped and continued at any time.
 import { join, resolve } from "node:path";
-import { type BatchSource, callbacks, data, io, Trainer, type TrainerOptions } from "../index.js";
+import { argmax, type BatchSource, callbacks, data, io, Trainer, type TrainerOptions } from "../index.js";
 import { assemble, type Job, loadData, type Settings, useMachine } from "./job.js";
 import { asUsage, namedOptions } from "./parts.js";
 import { checkClaim, checkSame, claim, files, has, readJson, shown, writeJson } from "./run.js";
@@ -38,7 +38,11 @@ export async function train(args: string[]): Promise<number> {
     return 0;
   }
   if (operands.length !== 1) {
-    throw new UsageError(operands.length === 0 ? "the settings are missing: a .json file, a module or a run's directory" : `unexpected argument ${JSON.stringify(operands[1])}; settings are --name value`);
+    throw new UsageError(
+      operands.length === 0
+        ? "the settings are missing: a .json file, a module or a run's directory"
+        : `unexpected argument ${JSON.stringify(operands[1])}; settings are --name value`,
+    );
   }
   const watch = watchSignals();
   try {
@@ -58,10 +62,18 @@ function complete(given: Record<string, unknown>, source: Source): Settings {
   return { ...given, name, directory } as unknown as Settings;
 }
 
-async function run(settings: Settings, source: Source, how: { resume: boolean; force: boolean }, watch: Watch): Promise<number> {
+async function run(
+  settings: Settings,
+  source: Source,
+  how: { resume: boolean; force: boolean },
+  watch: Watch,
+): Promise<number> {
   const { directory } = settings;
   checkClaim(directory, how);
-  const saved: SavedJob = { ...(source.module !== undefined && { module: source.module }), settings: withoutLive(settings) };
+  const saved: SavedJob = {
+    ...(source.module !== undefined && { module: source.module }),
+    settings: withoutLive(settings),
+  };
   const goesOn = how.resume && has(directory, "settings");
   if (goesOn) {
     const before = readJson<SavedJob>(directory, "settings").settings as unknown as Settings;
@@ -76,25 +88,31 @@ async function run(settings: Settings, source: Source, how: { resume: boolean; f
   if (goesOn && preprocessing && has(directory, "preprocessing")) {
     checkUnchanged(preprocessing, readJson<Preprocessing>(directory, "preprocessing"), "--force begins anew");
   }
-  const batches = (parts.train as { length?: number }).length ?? 0;
+  const { train, validation } = parts;
+  if (train === undefined) throw new UsageError("data.train is missing: a Dataset, a DataLoader or tensors [x, y]");
+  const batches = (train as { length?: number }).length ?? 0;
   const job = await assemble(settings, preprocessing, Math.ceil(batches / (settings.accumulateGradBatches ?? 1)));
-  const trainer = makeTrainer(settings, job, parts.validation !== undefined);
-  await rehearse(job, parts.train);
-  if (watch.received !== undefined) return stopped(settings, watch.received, "before training began");
+  const trainer = makeTrainer(settings, validation !== undefined);
+  await rehearse(job, train);
   claim(directory, how);
   await writeJson(directory, "settings", saved);
   if (preprocessing) await writeJson(directory, "preprocessing", preprocessing);
+  if (watch.received !== undefined) return stopped(settings, watch.received, "before training began");
+  const fitted = trainer.fit(job.module, train, validation);
   watch.onSignal((signal) => trainer.interrupt(signal));
-  const history = await trainer.fit(job.module, parts.train, parts.validation);
+  const history = await fitted;
   const finished = trainer.currentEpoch >= trainer.maxEpochs || trainer.globalStep >= trainer.maxSteps;
   if (watch.received !== undefined && trainer.stopReason === watch.received && !finished) {
     await io.save(join(directory, files.backup), trainer.stateDict());
     return stopped(settings, watch.received, `in epoch ${trainer.currentEpoch + 1}`);
   }
   await io.saveSafetensors(join(directory, files.last), job.module.subject().stateDict());
-  const { monitor, mode } = monitorOf(settings, parts.validation !== undefined);
+  const { monitor, mode } = monitorOf(settings, validation !== undefined);
   const best = history.best(monitor, mode === "max" ? "max" : "min");
-  print(settings, `${shown(directory)} is complete${best ? `; best epoch ${best.epoch + 1}: ${monitor} ${Number(best.value.toPrecision(5))}` : ""}`);
+  print(
+    settings,
+    `${shown(directory)} is complete${best ? `; best epoch ${best.epoch + 1}: ${monitor} ${Number(best.value.toPrecision(5))}` : ""}`,
+  );
   return 0;
 }
 
@@ -104,7 +122,9 @@ function print(settings: Settings, line: string): void {
 }
 
 function stopped(settings: Settings, signal: string, where: string): number {
-  process.stderr.write(`nabla: ${signal} ${where}: stopped; the same command with --resume continues ${shown(settings.directory)}\n`);
+  process.stderr.write(
+    `nabla: ${signal} ${where}: stopped; the same command with --resume continues ${shown(settings.directory)}\n`,
+  );
   return STOPPED;
 }
 
@@ -116,7 +136,9 @@ function withoutLive(settings: Settings): Record<string, unknown> {
       .filter(([, value]) => keep(value))
       .map(([name, value]) => [
         name,
-        name === "data" || name === "optimizer" ? Object.fromEntries(Object.entries(value as object).filter(([, v]) => keep(v))) : value,
+        name === "data" || name === "optimizer"
+          ? Object.fromEntries(Object.entries(value as object).filter(([, v]) => keep(v)))
+          : value,
       ]),
   );
 }
@@ -126,29 +148,41 @@ function monitorOf({ checkpoint }: Settings, validated: boolean): { monitor: str
   return { monitor: checkpoint?.monitor ?? (validated ? "val_loss" : "loss"), mode: checkpoint?.mode };
 }
 
-function makeTrainer(settings: Settings, job: Job, validated: boolean): Trainer {
+function makeTrainer(settings: Settings, validated: boolean): Trainer {
   const { directory, earlyStopping, checkpoint, epochs, log } = settings;
   const { EarlyStopping, ModelCheckpoint, BackupAndRestore } = callbacks;
   const best = { ...monitorOf(settings, validated), saveBestOnly: true, saveWeightsOnly: true };
   const backup = { deleteCheckpoint: false };
   const more = (settings.trainer ?? {}) as Record<string, unknown>;
-  const taken = Object.keys(more).find((key) => ["callbacks", "logger", "directory", "resumeFrom", "maxEpochs", "seed"].includes(key));
+  const taken = Object.keys(more).find((key) =>
+    ["callbacks", "logger", "directory", "resumeFrom", "maxEpochs", "seed"].includes(key),
+  );
   if (taken !== undefined) throw new UsageError(`trainer: ${taken} is decided by the other settings`);
   return asUsage("settings", () => {
     const options: TrainerOptions = {
       ...more,
-      ...{ maxEpochs: epochs, maxSteps: settings.maxSteps, directory, name: settings.name },
+      ...{ maxEpochs: epochs, maxSteps: settings.maxSteps, directory, name: settings.name, seed: settings.seed },
       gradientClipVal: settings.gradientClipVal,
       gradientClipAlgorithm: settings.gradientClipAlgorithm,
       accumulateGradBatches: settings.accumulateGradBatches,
       verbose: log === "lines" ? "auto" : 0,
       callbacks: [
         ...((settings.callbacks ?? []) as NonNullable<TrainerOptions["callbacks"]>),
-        ...(earlyStopping ? [new EarlyStopping({ ...earlyStopping, monitor: earlyStopping.monitor ?? best.monitor, restoreBestWeights: false })] : []),
+        ...(earlyStopping
+          ? [
+              new EarlyStopping({
+                ...earlyStopping,
+                monitor: earlyStopping.monitor ?? best.monitor,
+                restoreBestWeights: false,
+              }),
+            ]
+          : []),
         new ModelCheckpoint(join(directory, files.best), best),
         new Log(join(directory, files.log), settings),
         new BackupAndRestore(directory, backup),
-        ...(checkpoint?.everyNSteps ? [new BackupAndRestore(directory, { ...backup, saveFreq: checkpoint.everyNSteps })] : []),
+        ...(checkpoint?.everyNSteps
+          ? [new BackupAndRestore(directory, { ...backup, saveFreq: checkpoint.everyNSteps })]
+          : []),
       ],
     };
     return new Trainer(options);
@@ -171,10 +205,13 @@ class Log extends callbacks.JsonlLogger {
 }
 
 /** A first batch, to see that model, loss and data fit together before anything is written. */
-async function rehearse({ module, preprocessing, settings }: Job, loader: BatchSource | undefined): Promise<void> {
-  if (!(loader instanceof data.DataLoader) || !preprocessing) return;
+async function rehearse({ module, preprocessing, settings }: Job, loader: BatchSource): Promise<void> {
+  if (!(loader instanceof data.DataLoader && loader.dataset instanceof data.TensorDataset) || !preprocessing) return;
   const { dataset } = loader;
-  const batch = await dataset.batch(Array.from({ length: Math.min(settings.batchSize, dataset.length) }, (_, i) => i));
+  const some = Array.from({ length: Math.min(settings.batchSize, dataset.length) }, (_, i) => i);
+  // With the class of the highest number among them.
+  const [, y] = dataset.tensors;
+  const batch = await dataset.batch(preprocessing.task === "classes" ? [...some, Number(argmax(y).item())] : some);
   try {
     await module.onFirstBatch(batch);
   } catch (error) {
