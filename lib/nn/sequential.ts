@@ -5,7 +5,8 @@ import type { Tensor } from "../tensor/tensor.js";
 import { Module } from "./module.js";
 
 /**
- * Layers applied one after the other.
+ * Layers applied one after the other. A recurrent layer gives its states besides its output: `OutputSequence` or
+ * `LastOutput` after it takes what is wanted.
  *
  * @example
  * const model = new nn.Sequential([new nn.Linear(64, 32), new nn.ReLU(), new nn.Linear(32, 10)]);
