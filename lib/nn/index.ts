@@ -1,4 +1,12 @@
 // Layers, activations, losses and initial values.
+
+export {
+  type EvaluateOptions,
+  type FitData,
+  type FitOptions,
+  Model,
+  type PredictOptions,
+} from "../train/model.js";
 export * from "./activation.js";
 export {
   type AttentionCall,

@@ -2,17 +2,20 @@
 import { checkFunction } from "../check.js";
 import { ValueError } from "../errors.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { Model } from "../train/model.js";
 import { Module } from "./module.js";
 
 /**
  * Layers applied one after the other. A recurrent layer gives its states besides its output: `OutputSequence` or
  * `LastOutput` after it takes what is wanted.
  *
+ * `compile`, `fit`, `evaluate` and `predict` train and use it, see `nn.Model`.
+ *
  * @example
  * const model = new nn.Sequential([new nn.Linear(64, 32), new nn.ReLU(), new nn.Linear(32, 10)]);
  * const logits = model.forward(x);
  */
-export class Sequential extends Module {
+export class Sequential extends Model {
   // The layers are numbered properties, so that parameters are called "0.weight" as in PyTorch.
   [index: number]: Module;
   private readonly size: { layers: number } = { layers: 0 };

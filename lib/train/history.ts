@@ -8,8 +8,12 @@ export class History {
   /** Values by name, as long as `epoch`; NaN where an epoch has none, as when it was not validated. */
   readonly history: Record<string, number[]> = {};
 
-  /** Adds an epoch. */
+  /** Adds an epoch; one that was reported half done, and is now complete, takes its own place. */
   push(epoch: number, logs: Logs): void {
+    if (this.epoch[this.epoch.length - 1] === epoch) {
+      this.epoch.pop();
+      for (const values of Object.values(this.history)) values.pop();
+    }
     for (const name of Object.keys(logs)) this.history[name] ??= this.epoch.map(() => Number.NaN);
     this.epoch.push(epoch);
     for (const [name, values] of Object.entries(this.history)) values.push(logs[name] ?? Number.NaN);

@@ -172,7 +172,7 @@ export class JsonlLogger extends Callback {
     const path = this.path();
     await mkdir(dirname(path), { recursive: true });
     this.written = this.loop.globalStep;
-    this.file = await open(path, this.loop.globalStep > 0 ? "a" : "w");
+    this.file = await open(path, epoch > 0 || this.loop.globalStep > 0 ? "a" : "w");
     await this.write({ event: "start", ...this.loop.params, ...this.place(epoch) });
   }
 
