@@ -115,6 +115,7 @@ export * as callbacks from "./train/callbacks/index.js";
 export { History } from "./train/history.js";
 export { type ClassWeight, CompiledModule, type CompileOptions } from "./train/keras.js";
 export { type Loss, type LossLike, lossOf } from "./train/losses.js";
+export { type LrFindOptions, type LrFindResult, lrFind } from "./train/lrfind.js";
 export {
   type Batch,
   type LogOptions,

@@ -3,7 +3,8 @@ import { checkOptions, describe } from "../check.js";
 import { ShapeError, ValueError } from "../errors.js";
 import { show } from "../tensor/shape.js";
 import { Tensor } from "../tensor/tensor.js";
-import { Module } from "./module.js";
+import { Model } from "../train/model.js";
+import type { Module } from "./module.js";
 import { type Call, leaves, mapTree, type PartialShape, SymbolicTensor, showPartial } from "./symbolic.js";
 
 /** Outputs of a model: one, or a list or record of them. */
@@ -46,7 +47,8 @@ class Place {
  * in which they were given here.
  *
  * The layers are parts of the model, under the names that they were given by `named` or else that of their class, and a
- * number from the second on: `linear.weight`, `linear_1.weight`. A layer that is called twice is one part.
+ * number from the second on: `linear.weight`, `linear_1.weight`. A layer that is called twice is one part. `compile`,
+ * `fit`, `summary` and so on are those of `nn.Model`.
  *
  * @throws ValueError for inputs that the outputs do not depend on, or outputs that depend on others
  * @example
@@ -56,7 +58,7 @@ class Place {
  * const model = new nn.Graph({ inputs: x, outputs: y });
  * model.forward(rand([8, 4])).shape; // [8, 1]
  */
-export class Graph<O extends Outputs = Outputs> extends Module {
+export class Graph<O extends Outputs = Outputs> extends Model {
   // The layers are properties, so that parameters are called after them.
   [layer: string]: unknown;
   readonly #inputs: readonly SymbolicTensor[];

@@ -47,7 +47,7 @@ export {
   RMSNorm,
 } from "./norm.js";
 export * from "./pool.js";
-export { GRU, LSTM, type RecurrentOptions, RNN, type RNNOptions } from "./recurrent.js";
+export { GRU, LastOutput, LSTM, OutputSequence, type RecurrentOptions, RNN, type RNNOptions } from "./recurrent.js";
 export { Flatten, Identity, Unflatten, Upsample, ZeroPad2d } from "./reshape.js";
 export { Lambda, Sequential } from "./sequential.js";
 export { Input, type InputOptions, type PartialShape, type Symbolic, SymbolicTensor } from "./symbolic.js";

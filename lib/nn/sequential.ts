@@ -6,7 +6,8 @@ import { Model } from "../train/model.js";
 import { Module } from "./module.js";
 
 /**
- * Layers applied one after the other.
+ * Layers applied one after the other. A recurrent layer gives its states besides its output: `OutputSequence` or
+ * `LastOutput` after it takes what is wanted.
  *
  * `compile`, `fit`, `evaluate` and `predict` train and use it, see `nn.Model`.
  *

@@ -109,7 +109,10 @@ export class Trainer implements Loop {
   private done = 0;
   /** The epoch is complete but for its schedules. */
   private ended = false;
-  private interrupted = false;
+  /** Training was left as it was, to be continued. */
+  interrupted = false;
+  /** The data of `fit` include some for validation. */
+  validates = false;
   private pace: Pace;
   private started = 0;
   /** When `fit` began. */
@@ -196,6 +199,7 @@ export class Trainer implements Loop {
     this.source = source;
     this.stopReason = undefined;
     this.interrupted = false;
+    this.validates = val !== null;
     this.startedAt = new Date();
     this.batchesPerEpoch = finite(limited(settings.limits.train, source.length));
     return this.guarded(module, "fit", async () => {

@@ -147,6 +147,43 @@ onEveryDevice("graphs", (device) => {
   });
 });
 
+onEveryDevice("recurrent layers in a sequence", (device) => {
+  test.each([
+    ["RNN", 1, false],
+    ["GRU", 2, true],
+    ["LSTM", 2, false],
+    ["LSTM", 1, true],
+  ] as const)("%s, %i layers, both directions: %s", (kind, numLayers, bidirectional) => {
+    for (const batchFirst of [true, false]) {
+      const rnn = new nn[kind](3, 4, { numLayers, bidirectional, batchFirst, device });
+      const features = bidirectional ? 8 : 4;
+      const head = new nn.Linear(features, 2, { device });
+      const x = rand([5, 6, 3], { device });
+      const [output] = rnn.forward(x);
+      const whole = new nn.Sequential([rnn, new nn.OutputSequence(), head]);
+      expect(whole.forward(x).toArray()).toEqual(head.forward(output).toArray());
+      const last = new nn.Sequential([rnn, new nn.LastOutput(), head]);
+      // The output at the last step, of the way back at the first.
+      const steps = batchFirst ? 6 : 5;
+      const at = (t: number) => output.select(batchFirst ? 1 : 0, t);
+      const ends = bidirectional ? cat([at(steps - 1).narrow(1, 0, 4), at(0).narrow(1, 4, 4)], 1) : at(steps - 1);
+      expect(last.forward(x).toArray()).toEqual(head.forward(ends).toArray());
+      expect(Object.keys(last.stateDict())).toContain("0.weightIhL0");
+      expect(Object.keys(last.stateDict())).toContain("2.weight");
+      const input = nn.Input({ shape: [null, 3] });
+      expect(last.call(input).shape).toEqual([null, 2]);
+    }
+  });
+
+  test("what is no recurrent layer's result is refused", () => {
+    expect(() => new nn.LastOutput().forward(rand([2, 2]) as never)).toThrow(
+      /follows an RNN, LSTM or GRU, .* got a Tensor/,
+    );
+    const model = new nn.Sequential([new nn.Linear(2, 2), new nn.OutputSequence()]);
+    expect(() => model.forward(rand([2, 2]))).toThrow(/OutputSequence: it follows an RNN, LSTM or GRU/);
+  });
+});
+
 describe("what cannot be right is refused while the graph is made", () => {
   const x = nn.Input({ shape: [4], name: "x" });
   const linear = new nn.Linear(4, 2);
