@@ -140,7 +140,7 @@ describe("diagnose takes", () => {
     expect(diagnose(history)).toEqual(expected);
     expect(diagnose(history.history)).toEqual(expected);
     const arrays = diagnose(null, { train: c.loss, validation: Float64Array.from(c.val_loss) });
-    expect(arrays).toEqual({ ...expected, text: arrays.text });
+    expect(arrays).toEqual({ ...expected, summary: arrays.summary, text: arrays.text });
     const named = diagnose({ a: c.loss, b: c.val_loss }, { train: "a", validation: "b" });
     expect(named.verdict).toBe("overfits");
   });
