@@ -491,7 +491,7 @@ export function fitsPicture(
   options: PictureOptions = {},
 ): Promise<string> {
   const [{ train = [], validation = [], inputs = ["x"] }] = fits;
-  const tones = ["ink", "train", "validation", "best"];
+  const tones = ["ink", "bad", "best", "muted"];
   const ys = [...train, ...validation].map(([, y]) => y);
   const [low, high] = [Math.min(...ys), Math.max(...ys)];
   const room = ys.length && high > low ? high - low : Number.POSITIVE_INFINITY;

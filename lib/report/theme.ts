@@ -90,6 +90,8 @@ export const escapeText = (text: unknown): string => String(text).replace(/[&<>"
 export function short(value: number, digits = 3): string {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "NaN" : value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(digits - 1).replace("-", "−");
+  if (size !== 0 && (size < 1e-3 || size >= 1e6)) {
+    return Number(value.toPrecision(digits)).toExponential().replaceAll("-", "−").replace("+", "");
+  }
   return String(Number(value.toPrecision(size >= 1000 ? Math.max(digits, 6) : digits))).replace("-", "−");
 }
