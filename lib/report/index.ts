@@ -16,5 +16,5 @@ export {
   validationCurvePicture,
 } from "./charts.js";
 export { type EvaluateOptions, type Evaluation, evaluateForReport } from "./evaluate.js";
-export { type Layer, type Progress, type Run, type RunRecord, readRun } from "./run.js";
+export { type Description, type Progress, type Run, readRun } from "./run.js";
 export { type WrittenReport, writeReport } from "./write.js";
