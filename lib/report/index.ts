@@ -1,4 +1,5 @@
 // The face `nablajs/report`: pictures, the report of a run, the board that shows runs as they go.
+export { type Board, type BoardOptions, board } from "./board.js";
 export {
   type Boundary,
   biasVariancePicture,

@@ -97,11 +97,22 @@ export class LogReader {
   private offset = 0;
   private inode = 0;
   private rest = Buffer.alloc(0);
+  private turn: Promise<unknown> = Promise.resolve();
 
   constructor(readonly path: string) {}
 
-  /** @returns whether anything changed; false too where there is no file yet */
-  async read(): Promise<boolean> {
+  /**
+   * One call after another, however many wait.
+   *
+   * @returns whether anything changed; false too where there is no file yet
+   */
+  read(): Promise<boolean> {
+    const result = this.turn.then(() => this.readNow());
+    this.turn = result.catch(() => {});
+    return result;
+  }
+
+  private async readNow(): Promise<boolean> {
     const file = await open(this.path, "r").catch(() => undefined);
     if (!file) return this.restart();
     try {
