@@ -2,6 +2,7 @@
 import { checkOptions, describe } from "../check.js";
 import { closest } from "../closest.js";
 import { ValueError } from "../errors.js";
+import { type Mode, Monitor } from "../train/callbacks/monitor.js";
 import { mean, noiseOf, normalCdf, spreadOf, strips, trend } from "./trend.js";
 
 export type Verdict = "underfits" | "fits" | "overfits" | "diverges" | "too short to say";
@@ -14,8 +15,8 @@ export interface DiagnoseOptions {
   train?: string | ArrayLike<number>;
   /** Name of the validation curve, or its values; NaN where an epoch was not validated. Default `"val_loss"`. */
   validation?: string | ArrayLike<number>;
-  /** Whether smaller (`"min"`, losses) or larger values (`"max"`, accuracies) are better. Default `"min"`. */
-  mode?: "min" | "max";
+  /** Whether smaller or larger values are better; `"auto"` goes by the name of the training curve. Default `"auto"`. */
+  mode?: Mode;
   /** What a model without inputs reaches: ln C for C balanced classes, the variance of the targets for squares. */
   baseline?: number;
   /** What a perfect model reaches; counts only with `baseline`. Default 0 for `"min"`, 1 for `"max"`. */
@@ -48,7 +49,9 @@ export interface Diagnosis {
   readonly confidence: number;
   /** What to do, the most promising first. */
   readonly advice: readonly string[];
-  /** All of it in sentences; epochs count from 1 there, as in progress bars. */
+  /** The finding in sentences; epochs count from 1 there, as in progress bars. */
+  readonly summary: string;
+  /** The summary and the advice. */
   readonly text: string;
   readonly prechelt: Prechelt | null;
 }
@@ -95,8 +98,9 @@ export function diagnose(
   options: DiagnoseOptions = {},
 ): Diagnosis {
   checkOptions(options, OPTIONS, "diagnose");
-  const { mode = "min", tolerance = 0.05, baseline } = options;
-  if (mode !== "min" && mode !== "max") throw new ValueError(`diagnose: mode is "min" or "max", got ${describe(mode)}`);
+  const { tolerance = 0.05, baseline } = options;
+  const name = typeof options.train === "string" ? options.train : "loss";
+  const { mode } = new Monitor("diagnose", name, options.mode);
   if (!(tolerance > 0 && tolerance < 1)) {
     throw new ValueError(`diagnose: tolerance is a share between 0 and 1, got ${describe(tolerance)}`);
   }
@@ -190,9 +194,11 @@ class Costs {
   get lowest(): number {
     return this.windows[this.low];
   }
-  /** Middle strip of the lowest window: where the curve turns. */
+  /** The strip in the lowest window around which the curve is lowest: where it turns. */
   get turn(): number {
-    return this.low + (this.width >> 1);
+    const around = (i: number): number => mean(this.values.slice(Math.max(0, i - 1), i + 2));
+    const inside = Array.from({ length: this.width }, (_, i) => this.low + i);
+    return inside.reduce((best, i) => (around(i) < around(best) ? i : best));
   }
   /** Standard error of a window's mean. */
   get error(): number {
@@ -340,14 +346,13 @@ class View {
     // A gap that was there from the start, as that of two different sets, is none that training opened.
     const opened = gaps.last - Math.max(0, gaps.first);
     const wide = probability(opened, WIDE * span, Math.hypot(gaps.error, gaps.noise));
-    const share = `${Math.round((100 * opened) / span)} % of the whole ${sign > 0 ? "fall" : "rise"} of the curves`;
     if (turned.holds || (span > 0 && wide > 0.5)) {
       const by = [
         turned.holds &&
           `the ${validation.name} ${rose} from ${say(v.lowest)} to ${say(v.last)} while the ${train.name} went from ${say(t.windows[v.low])} to ${say(t.last)} (Mann–Kendall p ${pValue(turned.p)}${v.noise > 0 ? `, ${short(v.rise / v.noise)} times the noise` : ""})`,
         span > 0 &&
           wide > 0.5 &&
-          `training is ahead of validation by ${far(gaps.last)}, ${share}: what it still learns is about its own samples only`,
+          `training is ahead of validation by ${far(gaps.last)}${turned.holds ? "" : `, ${Math.round((100 * opened) / span)} % of what it has learned`}, which are peculiarities of its own samples`,
       ].filter((s) => typeof s === "string");
       const flat = v.windows.findIndex((w) => w <= v.lowest + matters) + (v.width >> 1);
       const since = epochOf(turned.holds ? Math.min(v.turn + 1, v.values.length - 1) : flat);
@@ -420,11 +425,12 @@ class View {
       diverges: `Training diverges from epoch ${since === undefined ? "" : epochs[since] + 1} on`,
       "too short to say": "It is too early to say",
     };
-    const kind = verdict === "too short to say" ? "" : ` Confidence ${confidence.toFixed(2)}.`;
+    const kind = verdict === "too short to say" ? "" : ` Confidence ${confidence > 0.99 ? "above 0.99" : confidence.toFixed(2)}.`;
     const bestOne =
       best === undefined
         ? ""
         : ` The best ${validation.name} was ${short(validation.values[best])} in epoch ${epochs[best] + 1} of ${validation.values.length}.`;
+    const summary = `${opening[verdict]}: ${reasons.join("; ")}.${bestOne}${kind}`;
     return {
       verdict,
       since: since === undefined ? null : epochs[since],
@@ -432,7 +438,8 @@ class View {
       gap,
       confidence,
       advice,
-      text: `${opening[verdict]}: ${reasons.join("; ")}.${bestOne}${kind} What to do: ${advice.join("; ")}.`,
+      summary,
+      text: `${summary} What to do: ${advice.join("; ")}.`,
       prechelt:
         sign > 0
           ? prechelt(
