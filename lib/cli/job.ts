@@ -195,7 +195,6 @@ function loaderOf(value: unknown, part: string, { batchSize, seed }: { batchSize
 /** A run whose model has its trained weights. */
 export interface TrainedRun extends Job {
   readonly directory: string;
-  readonly takes: Supervised["takes"];
 }
 
 export interface RunOptions {
@@ -229,5 +228,8 @@ export async function loadRun(path: string, { weights = "best", device, threads 
   const net = job.module.subject();
   net.loadStateDict(await io.loadSafetensors(join(directory, files[weights])));
   net.eval();
-  return { ...job, directory, takes: job.module instanceof Supervised ? job.module.takes : "values" };
+  return { ...job, directory };
 }
+
+/** What the loss takes the model's output for. */
+export const takesOf = ({ module }: Job): Loss["takes"] => (module instanceof Supervised ? module.takes : "values");

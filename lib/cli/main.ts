@@ -5,6 +5,7 @@ import { bench } from "./bench.js";
 import { doctor } from "./doctor.js";
 import { evaluate } from "./evaluate.js";
 import { predict } from "./predict.js";
+import { board, report } from "./report.js";
 import { train } from "./train.js";
 import { UsageError } from "./usage.js";
 
@@ -30,6 +31,14 @@ const commands: Readonly<Record<string, Command>> = {
   predict: {
     summary: "a table in, its predictions out",
     run: predict,
+  },
+  report: {
+    summary: "write the report of a run: curves, what they say, model and settings",
+    run: report,
+  },
+  board: {
+    summary: "follow runs in a browser while they are trained",
+    run: board,
   },
   bench: {
     summary: "measure how fast this machine's device is, in about a minute",

@@ -1,6 +1,6 @@
 // `nabla predict`: a table in, its predictions out, a batch of rows at a time.
 import { io, noGrad, softmax, type Tensor } from "../index.js";
-import { loadRun, type TrainedRun } from "./job.js";
+import { loadRun, type TrainedRun, takesOf } from "./job.js";
 import type { Preprocessing } from "./tables.js";
 import { featuresOf } from "./tables.js";
 import { parse, UsageError, wholeNumber } from "./usage.js";
@@ -77,14 +77,15 @@ function withKept({ schema, columns }: Preprocessing, keep: readonly string[]): 
 }
 
 async function* predictions(
-  { module, takes }: TrainedRun,
+  run: TrainedRun,
   preprocessing: Preprocessing,
   tables: AsyncIterable<io.Table>,
   keep: readonly string[],
   withProbabilities: boolean,
 ): AsyncGenerator<io.Field[]> {
   const { task, labels = [] } = preprocessing;
-  const model = module.subject();
+  const model = run.module.subject();
+  const takes = takesOf(run);
   for await (const table of tables) {
     const output: Tensor = noGrad(() => {
       const y = model.forward(featuresOf(table, preprocessing)) as Tensor;

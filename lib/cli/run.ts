@@ -16,6 +16,8 @@ export const files = {
   /** The weights at the end; only of a run that is complete. */
   last: "last.safetensors",
   log: "log.jsonl",
+  /** What the report says of the best weights. */
+  evaluation: "evaluation.json",
 } as const;
 
 export const has = (directory: string, file: keyof typeof files): boolean => existsSync(join(directory, files[file]));

@@ -1,7 +1,7 @@
 // `nabla train`: a job from its settings to a run's directory, to be stopped and continued at any time.
 import { join, resolve } from "node:path";
-import { argmax, type BatchSource, callbacks, data, io, Trainer, type TrainerOptions } from "../index.js";
-import { assemble, type Job, loadData, type Settings, useMachine } from "./job.js";
+import { argmax, type BatchSource, callbacks, data, io, type Tensor, Trainer, type TrainerOptions } from "../index.js";
+import { assemble, type Job, type JobData, loadData, type Settings, takesOf, useMachine } from "./job.js";
 import { asUsage, namedOptions } from "./parts.js";
 import { checkClaim, checkSame, claim, files, has, readJson, shown, writeJson } from "./run.js";
 import { describeSchema, isLive, isSwitch, schemaOf, splitArguments } from "./settings.js";
@@ -107,6 +107,7 @@ async function run(
     return stopped(settings, watch.received, `in epoch ${trainer.currentEpoch + 1}`);
   }
   await io.saveSafetensors(join(directory, files.last), job.module.subject().stateDict());
+  if (settings.report) await writeReport(job, parts);
   const { monitor, mode } = monitorOf(settings, validation !== undefined);
   const best = history.best(monitor, mode === "max" ? "max" : "min");
   print(
@@ -114,6 +115,29 @@ async function run(
     `${shown(directory)} is complete${best ? `; best epoch ${best.epoch + 1}: ${monitor} ${Number(best.value.toPrecision(5))}` : ""}`,
   );
   return 0;
+}
+
+/** Evaluates the best weights on data that were kept from the training, and writes the report. */
+async function writeReport(job: Job, parts: JobData["parts"]): Promise<void> {
+  const { settings, module, preprocessing } = job;
+  const { directory } = settings;
+  const { evaluateForReport, writeReport } = await import("../report/index.js");
+  const kept = parts.test ?? parts.validation;
+  if (preprocessing && kept instanceof data.DataLoader && has(directory, "best")) {
+    const { task, labels, features } = preprocessing;
+    const [x, y] = (kept.dataset as data.TensorDataset<[Tensor, Tensor]>).tensors;
+    module.subject().loadStateDict(await io.loadSafetensors(join(directory, files.best)));
+    const targets = task === "binary" ? y.to("int64").flatten() : y;
+    const threshold = takesOf(job) === "logits" ? 0 : 0.5;
+    const evaluation = await evaluateForReport(
+      module.subject(),
+      { x, y: targets },
+      { labels, inputs: features, threshold },
+    );
+    await writeJson(directory, "evaluation", evaluation);
+  }
+  const { path } = await writeReport(directory);
+  print(settings, shown(path));
 }
 
 /** What a person is told beside the epochs. */
