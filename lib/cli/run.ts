@@ -10,7 +10,7 @@ export const files = {
   settings: "settings.json",
   /** What reading another table needs. */
   preprocessing: "preprocessing.json",
-  /** The state of the whole run after its latest epoch or `checkpoint.everyNSteps` steps. */
+  /** The state of the whole run, after an epoch or `checkpoint.everyNSteps` steps. */
   backup: "backup.ckpt",
   best: "best.safetensors",
   /** The weights at the end; only of a run that is complete. */

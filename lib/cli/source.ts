@@ -107,7 +107,7 @@ export async function gather(
 ): Promise<Record<string, unknown>> {
   const { schema } = source;
   const outside = [fromEnvironment(env, schema), fromFlags(flags, schema, others)];
-  const { params = {} } = merge<{ params?: Record<string, unknown> }>(schema, ...outside);
+  const { params = {} } = merge<{ params?: Record<string, unknown> }>({}, ...outside);
   return merge(schema, await source.read(params), ...outside);
 }
 

@@ -1,6 +1,16 @@
 // `nabla train`: a job from its settings to a run's directory, to be stopped and continued at any time.
 import { join, resolve } from "node:path";
-import { argmax, type BatchSource, callbacks, data, io, type Tensor, Trainer, type TrainerOptions } from "../index.js";
+import {
+  argmax,
+  type BatchSource,
+  callbacks,
+  data,
+  io,
+  type Logs,
+  type Tensor,
+  Trainer,
+  type TrainerOptions,
+} from "../index.js";
 import { assemble, type Job, type JobData, loadData, type Settings, takesOf, useMachine } from "./job.js";
 import { asUsage, namedOptions } from "./parts.js";
 import { checkClaim, checkSame, claim, files, has, readJson, shown, writeJson } from "./run.js";
@@ -102,8 +112,8 @@ async function run(
   watch.onSignal((signal) => trainer.interrupt(signal));
   const history = await fitted;
   const finished = trainer.currentEpoch >= trainer.maxEpochs || trainer.globalStep >= trainer.maxSteps;
+  await io.save(join(directory, files.backup), trainer.stateDict());
   if (watch.received !== undefined && trainer.stopReason === watch.received && !finished) {
-    await io.save(join(directory, files.backup), trainer.stateDict());
     return stopped(settings, watch.received, `in epoch ${trainer.currentEpoch + 1}`);
   }
   await io.saveSafetensors(join(directory, files.last), job.module.subject().stateDict());
@@ -174,7 +184,7 @@ function monitorOf({ checkpoint }: Settings, validated: boolean): { monitor: str
 
 function makeTrainer(settings: Settings, validated: boolean): Trainer {
   const { directory, earlyStopping, checkpoint, epochs, log } = settings;
-  const { EarlyStopping, ModelCheckpoint, BackupAndRestore } = callbacks;
+  const { BackupAndRestore, EarlyStopping, ModelCheckpoint } = callbacks;
   const best = { ...monitorOf(settings, validated), saveBestOnly: true, saveWeightsOnly: true };
   const backup = { deleteCheckpoint: false };
   const more = (settings.trainer ?? {}) as Record<string, unknown>;
@@ -203,7 +213,7 @@ function makeTrainer(settings: Settings, validated: boolean): Trainer {
           : []),
         new ModelCheckpoint(join(directory, files.best), best),
         new Log(join(directory, files.log), settings),
-        new BackupAndRestore(directory, backup),
+        new Backup(directory, backup),
         ...(checkpoint?.everyNSteps
           ? [new BackupAndRestore(directory, { ...backup, saveFreq: checkpoint.everyNSteps })]
           : []),
@@ -211,6 +221,17 @@ function makeTrainer(settings: Settings, validated: boolean): Trainer {
     };
     return new Trainer(options);
   });
+}
+
+/** Saves after an epoch, but not every moment where epochs are short: what is lost is done again, with the same results. */
+class Backup extends callbacks.BackupAndRestore {
+  private saved = performance.now();
+
+  override async onEpochEnd(epoch: number, logs: Logs): Promise<void> {
+    if (performance.now() - this.saved < 1000) return;
+    await super.onEpochEnd(epoch, logs);
+    this.saved = performance.now();
+  }
 }
 
 /** log.jsonl, on standard output too where that is asked for. */
