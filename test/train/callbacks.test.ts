@@ -315,6 +315,16 @@ describe("ModelCheckpoint", () => {
   });
 });
 
+test("files that cannot be written are an error before training", async () => {
+  const at = join(fresh(), "file");
+  await counting([new callbacks.CSVLogger(at)], [1], "val_loss").loop.run();
+  for (const c of [new callbacks.ModelCheckpoint(join(at, "a.ckpt")), new callbacks.CSVLogger(join(at, "a.csv"))]) {
+    const { loop } = counting([c], [1], "val_loss");
+    await expect(loop.run()).rejects.toThrow(/ENOTDIR|EEXIST/);
+    expect(loop.globalStep).toBe(0);
+  }
+});
+
 describe("BackupAndRestore", () => {
   const values = [1, 0.9, 0.95, 0.8, 0.85, 0.86, 0.87, 0.88, 0.7];
   const make = (directory: string) => [
