@@ -28,9 +28,11 @@ export {
 } from "./conv.js";
 export { AlphaDropout, Dropout, Dropout1d, Dropout2d } from "./dropout.js";
 export { Embedding, type EmbeddingOptions } from "./embedding.js";
+export { type Computed, Graph, type GraphOptions, type Outputs } from "./graph.js";
 export * as init from "./init.js";
 export { Linear, type LinearOptions } from "./linear.js";
 export * from "./loss.js";
+export * from "./merge.js";
 export { Buffer, Module, Parameter } from "./module.js";
 export {
   BatchNorm1d,
@@ -45,6 +47,14 @@ export {
   RMSNorm,
 } from "./norm.js";
 export * from "./pool.js";
-export { GRU, LSTM, type RecurrentOptions, RNN, type RNNOptions } from "./recurrent.js";
+export { GRU, LastOutput, LSTM, OutputSequence, type RecurrentOptions, RNN, type RNNOptions } from "./recurrent.js";
 export { Flatten, Identity, Unflatten, Upsample, ZeroPad2d } from "./reshape.js";
 export { Lambda, Sequential } from "./sequential.js";
+export {
+  type GraphLayer,
+  Input,
+  type InputOptions,
+  type PartialShape,
+  type Symbolic,
+  SymbolicTensor,
+} from "./symbolic.js";

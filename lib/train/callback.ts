@@ -24,6 +24,12 @@ export interface Loop {
   readonly maxSteps: number;
   /** Training batches an epoch; undefined where the data does not say. */
   readonly batchesPerEpoch: number | undefined;
+  /** Whether there is data for validation. */
+  readonly validates: boolean;
+  /** Why training ends before its time; undefined where it does not. */
+  readonly stopReason: string | undefined;
+  /** Training was left to be continued: nothing final is to be done at its end. */
+  readonly interrupted: boolean;
   /** All epochs so far. */
   readonly history: History;
   /** What was asked for and used: hyper-parameters, device, seed, sizes; for reports. */
@@ -68,8 +74,11 @@ export abstract class Callback {
   /** The loop that the callback hangs in; set before its first hook. */
   loop!: Loop;
 
-  /** True for callbacks that save the state of the loop: they are called after all others. */
-  get last(): boolean {
+  /**
+   * True for callbacks that save the state of the loop: they are called after all others, whose states they save. A
+   * number above 1 comes after those, too.
+   */
+  get last(): boolean | number {
     return false;
   }
 

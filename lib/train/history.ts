@@ -19,6 +19,16 @@ export class History {
     for (const [name, values] of Object.entries(this.history)) values.push(logs[name] ?? Number.NaN);
   }
 
+  /** Adds values to an epoch, if that is the latest. */
+  amend(epoch: number, logs: Logs): void {
+    const last = this.epoch.length - 1;
+    if (this.epoch[last] !== epoch) return;
+    for (const [name, value] of Object.entries(logs)) {
+      this.history[name] ??= this.epoch.map(() => Number.NaN);
+      this.history[name][last] = value;
+    }
+  }
+
   /** The best epoch by a name, and its value. */
   best(name: string, mode: "min" | "max" = "min"): { epoch: number; value: number } | undefined {
     const sign = mode === "min" ? 1 : -1;

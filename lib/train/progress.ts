@@ -91,7 +91,7 @@ export class Progress extends Callback {
   override onTrainEnd(): void {
     this.close();
     this.fitting = false;
-    const { stopReason } = this.loop as { stopReason?: string };
+    const { stopReason } = this.loop;
     if (stopReason !== undefined) console.log(`Training ended: ${stopReason}`);
   }
 

@@ -110,7 +110,10 @@ export class Trainer implements Loop {
   private done = 0;
   /** The epoch is complete but for its schedules. */
   private ended = false;
-  private interrupted = false;
+  /** Training was left as it was, to be continued. */
+  interrupted = false;
+  /** The data of `fit` include some for validation. */
+  validates = false;
   private pace: Pace;
   private started = 0;
   /** When `fit` began. */
@@ -124,7 +127,7 @@ export class Trainer implements Loop {
     const own = verbose > 0 && !callbacks.some((c) => c instanceof Progress) ? [new Progress(verbose as 1 | 2)] : [];
     // Those that save the state of the others come last.
     const all = [...own, ...callbacks];
-    this.callbacks = [...all.filter((c) => !c.last), ...all.filter((c) => c.last)];
+    this.callbacks = all.sort((a, b) => Number(a.last) - Number(b.last));
     for (const c of this.callbacks) c.loop = this;
     this.pace = new Pace(getDevice(this.settings.device));
   }
@@ -198,6 +201,7 @@ export class Trainer implements Loop {
     this.validationSource = val;
     this.stopReason = undefined;
     this.interrupted = false;
+    this.validates = val !== null;
     this.startedAt = new Date();
     this.batchesPerEpoch = finite(limited(settings.limits.train, source.length));
     return this.guarded(module, "fit", async () => {
