@@ -1,6 +1,6 @@
-// Builds dist/: a CommonJS bundle of the library (beside it the JavaScript device, which few programs load) and one of its
-// benchmarking core, ESM faces that re-export them by name (so that both kinds of user share one instance), the command,
-// and the types. With --if-stale only when the sources have changed.
+// Builds dist/: a CommonJS bundle of the library (beside it the JavaScript device, which few programs load, and what the
+// loader's workers run) and one of its benchmarking core, ESM faces that re-export them by name (so that both kinds of user
+// share one instance), the command, and the types. With --if-stale only when the sources have changed.
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -110,6 +110,12 @@ async function main() {
       plugins: [errorsOfIndex],
     }),
     build({ ...common, entryPoints: [faces.bench], outfile: join(fresh, "bench.js"), plugins: [throughFaces] }),
+    build({
+      ...common,
+      entryPoints: ["lib/data/worker.ts"],
+      outfile: join(fresh, "data-worker.js"),
+      plugins: [throughFaces],
+    }),
     build({
       ...common,
       entryPoints: ["lib/cli/main.ts"],
