@@ -61,9 +61,9 @@ export function checkClaim(directory: string, { resume, force }: Claim): void {
   );
 }
 
-/** Makes the directory; with `force`, removes the run that is there. */
+/** Makes the directory; with `force`, removes the run that is there. A run that goes on is no longer complete. */
 export function claim(directory: string, { force }: Claim): void {
-  if (force) rmSync(directory, { recursive: true, force: true });
+  rmSync(force ? directory : join(directory, files.last), { recursive: true, force: true });
   mkdirSync(directory, { recursive: true });
 }
 

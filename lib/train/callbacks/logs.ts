@@ -179,14 +179,14 @@ export class JsonlLogger extends Callback {
 
   /** Takes out what was logged after the state from which the run goes on: it happens again. */
   private async rewind(path: string): Promise<void> {
-    if (!existsSync(path)) return;
     const { globalStep, history } = this.loop;
-    const lines = (await readFile(path, "utf8")).split("\n").slice(0, -1); // the last one is empty, or was not completed
-    const kept = lines.filter((text) => {
-      const { event, epoch, step = 0 } = JSON.parse(text) as { event: string; epoch: number; step?: number };
+    const text = await readFile(path, "utf8").catch(() => ""); // there may be none
+    const lines = text.split("\n").slice(0, -1); // the last one is empty, or was not completed
+    const kept = lines.filter((line) => {
+      const { event, epoch, step = 0 } = JSON.parse(line) as { event: string; epoch: number; step?: number };
       return step <= globalStep && (event !== "epoch" || history.epoch.includes(epoch));
     });
-    await replaceFile(path, (file) => file.writeFile(kept.map((text) => `${text}\n`).join("")));
+    await replaceFile(path, (file) => file.writeFile(kept.map((line) => `${line}\n`).join("")));
   }
 
   override async onEpochBegin(epoch: number, _logs: Logs): Promise<void> {
