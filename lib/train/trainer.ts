@@ -1,12 +1,14 @@
 // Trainer: the training loop, and those of validation, testing and prediction.
 import { basename } from "node:path";
 import { describe } from "../check.js";
+import type { Rows } from "../data/rows.js";
 import { getDevice } from "../device/registry.js";
 import { ValueError } from "../errors.js";
 import { modes } from "../graph/modes.js";
 import type { Saveable } from "../io/checkpoint.js";
 import type { Module } from "../nn/module.js";
 import { ReduceLROnPlateau } from "../optim/scheduler.js";
+import { isFloat } from "../tensor/dtype.js";
 import { manualSeed } from "../tensor/random.js";
 import { Callback, type Hooked, type Logs, type Loop } from "./callback.js";
 import { JsonlLogger } from "./callbacks/logs.js";
@@ -125,6 +127,8 @@ export class Trainer implements Loop {
   interrupted = false;
   /** The data of `fit` include some for validation. */
   validates = false;
+  /** The first batch of a `fit` is looked at before anything is trained. */
+  private firstBatch = true;
   private pace: Pace;
   private started = 0;
   /** When `fit` began. */
@@ -216,6 +220,7 @@ export class Trainer implements Loop {
     this.stopReason = undefined;
     this.interrupted = false;
     this.validates = val !== null;
+    this.firstBatch = true;
     this.startedAt = new Date();
     this.batchesPerEpoch = finite(limited(settings.limits.train, source.length));
     return this.guarded(module, "fit", async () => {
@@ -401,22 +406,32 @@ export class Trainer implements Loop {
     };
     const stepwise = this.plans.some((p) => p.schedule?.interval === "step");
     const batches = await source.epoch(this.done);
+    // Batches need not exist for themselves where nobody looks at them.
+    const rows = hooked.start || hooked.end || !isPlain(module, batches.rows, settings) ? null : batches.rows;
+    let first = this.firstBatch;
+    this.firstBatch = false;
     let checked = -1;
     try {
       while (this.done < most) {
-        const next = batches.next();
-        const item = next instanceof Promise ? await next : next;
-        if (item.done) break;
-        const batch = placeBatch(module.onBeforeBatchTransfer(item.value), settings.device, settings.dtype);
+        let batch: Batch = null;
+        if (rows && !rows.next()) break;
+        if (!rows) {
+          const next = batches.next();
+          const item = next instanceof Promise ? await next : next;
+          if (item.done) break;
+          batch = placeBatch(module.onBeforeBatchTransfer(item.value), settings.device, settings.dtype);
+        }
         const i = this.done;
         this.batchIdx = i;
         for (const c of begins) await settled(c.onTrainBatchBegin(i));
         if (hooked.start) await settled(module.onTrainBatchStart(batch, i));
-        const rows = rowsIn(batch);
-        training.begin(rows);
-        if (this.globalStep === 0 && i === 0) await module.onFirstBatch(batch);
+        training.begin(rows ? rows.count : rowsIn(batch));
+        if (first) {
+          first = false;
+          await module.onFirstBatch(rows ? rows.batch() : batch);
+        }
         const update = step.updates(i + 1 === most);
-        const made = step.run(batch, update, i);
+        const made = step.run(rows ?? batch, update, i);
         const output: StepOutput = made instanceof Promise ? await made : made;
         this.done++;
         if (update) {
@@ -668,6 +683,12 @@ function withoutGrad<R>(fn: () => R): R {
     modes.grad = before;
   }
 }
+
+/** True for rows that are where they shall be and go to the step as they are. */
+const isPlain = (module: TrainModule, rows: Rows | null, { device, dtype }: Settings): boolean =>
+  rows !== null &&
+  (module.pureEvaluation || module.onBeforeBatchTransfer === TrainModule.prototype.onBeforeBatchTransfer) &&
+  rows.tensors.every((t) => t.device === device && (dtype === undefined || !isFloat(t.dtype) || t.dtype === dtype));
 
 /** Evaluation mode; gives the way back to what each part was in. */
 function evaluationMode(module: TrainModule): () => void {
