@@ -147,6 +147,11 @@ export const placeBatch = (batch: unknown, device: string, dtype: DType | undefi
     return dtype === undefined || !isFloat(there.dtype) || there.dtype === dtype ? there : there.to(dtype);
   });
 
+/** True for rows that are where they shall be, and in the dtype that is asked for. */
+export const arePlain = (rows: Rows | null, device: string, dtype: DType | undefined): boolean =>
+  rows?.tensors.every((t) => t.device === device && (dtype === undefined || !isFloat(t.dtype) || t.dtype === dtype)) ??
+  false;
+
 /** Rows of a batch: the first dimension of its first tensor; 1 where there is none. */
 export function rowsIn(value: unknown): number {
   if (value instanceof Tensor) return value.ndim > 0 ? value.shape[0] : 1;

@@ -1,14 +1,11 @@
 // Trainer: the training loop, and those of validation, testing and prediction.
 import { basename } from "node:path";
 import { describe } from "../check.js";
-import type { Rows } from "../data/rows.js";
 import { getDevice } from "../device/registry.js";
 import { ValueError } from "../errors.js";
-import { modes } from "../graph/modes.js";
 import type { Saveable } from "../io/checkpoint.js";
 import type { Module } from "../nn/module.js";
 import { ReduceLROnPlateau } from "../optim/scheduler.js";
-import { isFloat } from "../tensor/dtype.js";
 import { manualSeed } from "../tensor/random.js";
 import { Callback, type Hooked, type Logs, type Loop } from "./callback.js";
 import { JsonlLogger } from "./callbacks/logs.js";
@@ -21,16 +18,17 @@ import { type Plan, planOf } from "./plan.js";
 import { Progress } from "./progress.js";
 import { describeRun, writeRecord } from "./record.js";
 import { load, type Parts, restore, snapshot } from "./resume.js";
-import { type BatchSource, placeBatch, rowsIn, Source } from "./sources.js";
-import { Recorded, TrainStep } from "./step.js";
-
-type Evaluation = "validate" | "test" | "sanity";
-
-/** Hooks of a module by the kind of loop. */
-const evaluationHooks = {
-  validate: ["onValidationStart", "onValidationEpochStart", "onValidationEpochEnd", "onValidationEnd"],
-  test: ["onTestStart", "onTestEpochStart", "onTestEpochEnd", "onTestEnd"],
-} as const;
+import {
+  type Evaluation,
+  evaluationHooks,
+  evaluationMode,
+  evaluationOf,
+  Session,
+  sessions,
+  withoutGrad,
+} from "./session.js";
+import { arePlain, type BatchSource, placeBatch, rowsIn, Source } from "./sources.js";
+import { TrainStep } from "./step.js";
 
 /** Steps between two lines of `log.jsonl`, as in Lightning. */
 const STEPS_A_LINE = 50;
@@ -40,48 +38,6 @@ async function writeReport(directory: string): Promise<void> {
   const face = "nablajs/report";
   const report = (await import(face)) as { writeReport(directory: string): Promise<unknown> };
   await report.writeReport(directory);
-}
-
-/** What is recorded of a module and kept between the Trainers that train it. */
-class Session {
-  readonly training = new Ledger(true);
-  constructor(readonly step: TrainStep) {}
-  dispose(): void {
-    this.step.dispose();
-  }
-}
-const sessions = new WeakMap<TrainModule, Session>();
-
-/** An evaluation step, recorded where it is known to be pure, and what it logs. */
-interface EvaluationStep {
-  readonly ledger: Ledger;
-  readonly step: Recorded<[Batch], unknown> | null;
-  readonly compile: boolean;
-}
-const evaluationSteps = new WeakMap<TrainModule, Map<string, EvaluationStep>>();
-
-function evaluationOf(module: TrainModule, kind: Evaluation | "predict", compile: boolean): EvaluationStep {
-  let steps = evaluationSteps.get(module);
-  if (!steps) {
-    steps = new Map();
-    evaluationSteps.set(module, steps);
-  }
-  let found = steps.get(kind);
-  if (found?.compile !== compile) {
-    const run = (batch: Batch): unknown =>
-      kind === "predict"
-        ? module.predictStep(batch, 0)
-        : kind === "test"
-          ? module.testStep(batch, 0)
-          : module.validationStep(batch, 0);
-    found = {
-      ledger: new Ledger(false),
-      step: module.pureEvaluation && compile ? new Recorded(run, () => {}) : null,
-      compile,
-    };
-    steps.set(kind, found);
-  }
-  return found;
 }
 
 /**
@@ -299,17 +255,12 @@ export class Trainer implements Loop {
       const most = limited(this.settings.limits.predict, source.length);
       const results: unknown[] = [];
       const back = evaluationMode(module);
-      const step = module.pureEvaluation
-        ? new Recorded(
-            (b: Batch) => module.predictStep(b, 0),
-            () => {},
-          )
-        : null;
+      const { step } = evaluationOf(module, "predict", this.settings.compile);
       try {
         await this.call("onPredictBegin", {});
         await module.onPredictStart();
         await module.onPredictEpochStart();
-        await this.over(module, source, most, async (batch, i) => {
+        await this.eachBatch(module, source, most, async (batch, i) => {
           await this.call("onPredictBatchBegin", i);
           await module.onPredictBatchStart(batch, i);
           const output = await withoutGrad(() => (step ? step.call(batch) : module.predictStep(batch, i)));
@@ -369,13 +320,13 @@ export class Trainer implements Loop {
         this.done = 0;
         this.ended = false;
       }
-      if (this.over_()) return;
+      if (this.isOver()) return;
       await this.epoch(module, source, val);
       if (!this.ended) return;
     }
   }
 
-  private over_(): boolean {
+  private isOver(): boolean {
     if (this.stopReason === undefined) {
       if (this.globalStep >= this.maxSteps) this.stop(`maxSteps (${this.maxSteps}) reached`);
       else if ((performance.now() - this.started) / 1000 >= this.settings.maxSeconds) this.stop("maxTime reached");
@@ -407,7 +358,9 @@ export class Trainer implements Loop {
     const stepwise = this.plans.some((p) => p.schedule?.interval === "step");
     const batches = await source.epoch(this.done);
     // Batches need not exist for themselves where nobody looks at them.
-    const rows = hooked.start || hooked.end || !isPlain(module, batches.rows, settings) ? null : batches.rows;
+    const asIs = module.pureEvaluation || module.onBeforeBatchTransfer === TrainModule.prototype.onBeforeBatchTransfer;
+    const direct = asIs && !hooked.start && !hooked.end && arePlain(batches.rows, settings.device, settings.dtype);
+    const rows = direct ? batches.rows : null;
     let first = this.firstBatch;
     this.firstBatch = false;
     let checked = -1;
@@ -450,7 +403,7 @@ export class Trainer implements Loop {
           this.validation = await this.evaluate("validate", module, val, limited(settings.limits.validate, val.length));
           module.sink = training;
         }
-        if (this.over_()) break;
+        if (this.isOver()) break;
       }
     } finally {
       if (this.done < most || most === Number.POSITIVE_INFINITY) await batches.close();
@@ -518,7 +471,7 @@ export class Trainer implements Loop {
       const begins = heard ? this.overriding("onTestBatchBegin") : [];
       const ends = heard ? this.overriding("onTestBatchEnd") : [];
       const logged = ends.some((c) => c.onTestBatchEnd.length > 1);
-      await this.over(module, source, most, async (batch, i) => {
+      await this.eachBatch(module, source, most, async (batch, i) => {
         for (const c of begins) await settled(c.onTestBatchBegin(i));
         await (stage === "test" ? module.onTestBatchStart(batch, i) : module.onValidationBatchStart(batch, i));
         ledger.begin(rowsIn(batch));
@@ -545,7 +498,7 @@ export class Trainer implements Loop {
   }
 
   /** Calls `body` with every batch. */
-  private async over(
+  private async eachBatch(
     module: TrainModule,
     source: Source,
     most: number,
@@ -672,33 +625,3 @@ type CallbackHook = {
 const settled = (made: Hooked): Hooked => (made instanceof Promise ? made : undefined);
 
 const finite = (n: number): number | undefined => (n === Number.POSITIVE_INFINITY ? undefined : n);
-
-/** Runs a step without gradients; what an asynchronous one does after its first await records them in vain. */
-function withoutGrad<R>(fn: () => R): R {
-  const before = modes.grad;
-  modes.grad = false;
-  try {
-    return fn();
-  } finally {
-    modes.grad = before;
-  }
-}
-
-/** True for rows that are where they shall be and go to the step as they are. */
-const isPlain = (module: TrainModule, rows: Rows | null, { device, dtype }: Settings): boolean =>
-  rows !== null &&
-  (module.pureEvaluation || module.onBeforeBatchTransfer === TrainModule.prototype.onBeforeBatchTransfer) &&
-  rows.tensors.every((t) => t.device === device && (dtype === undefined || !isFloat(t.dtype) || t.dtype === dtype));
-
-/** Evaluation mode; gives the way back to what each part was in. */
-function evaluationMode(module: TrainModule): () => void {
-  const parts = [...module.subject().modules()];
-  const before = parts.map((m) => m.training);
-  module.subject().eval();
-  return () => {
-    // Parts come after what they are part of, whose mode they take first.
-    parts.forEach((m, i) => {
-      if (m.training !== before[i]) m.train(before[i]);
-    });
-  };
-}
