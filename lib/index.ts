@@ -3,6 +3,7 @@ import "./ops/arithmetic.js";
 
 export * as data from "./data/index.js";
 export { devices, setDefaultDevice } from "./device/registry.js";
+export * from "./diagnosis/index.js";
 export * from "./errors.js";
 export { type Examination, examine } from "./examination.js";
 export type { BackwardOptions } from "./graph/backward.js";
@@ -109,3 +110,22 @@ export { Generator, getRngState, manualSeed, type RngState, setRngState } from "
 export { tidy } from "./tensor/scope.js";
 export type { Shape } from "./tensor/shape.js";
 export { Tensor } from "./tensor/tensor.js";
+export { Callback, type Hooked, type Logs, type Loop } from "./train/callback.js";
+export * as callbacks from "./train/callbacks/index.js";
+export { History } from "./train/history.js";
+export type { ClassWeight, CompileOptions } from "./train/keras.js";
+export {
+  type Batch,
+  type LogOptions,
+  type OptimizerConfig,
+  type OptimizerSetup,
+  type SchedulerConfig,
+  type Stage,
+  type StepOutput,
+  TrainModule,
+} from "./train/module.js";
+export type { TrainerOptions } from "./train/options.js";
+export type { RunRecord } from "./train/record.js";
+export type { BatchSource } from "./train/sources.js";
+export type { SummaryOptions, SummaryRow } from "./train/summary.js";
+export { Trainer } from "./train/trainer.js";

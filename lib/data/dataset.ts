@@ -122,6 +122,26 @@ export class MapDataset<T, U> extends Dataset<U> {
   }
 }
 
+/**
+ * @internal Where samples are rows of tensors in memory: those tensors, and the rows of some samples. Null elsewhere, and
+ * for datasets that make something else of the rows.
+ */
+export function rowsOf(
+  dataset: Dataset<unknown>,
+  indices: readonly number[],
+): { tensors: readonly Tensor[]; rows: readonly number[] } | null {
+  const plain = (kind: typeof TensorDataset | typeof Subset): boolean =>
+    dataset.get === kind.prototype.get && dataset.batch === kind.prototype.batch;
+  if (dataset instanceof TensorDataset && plain(TensorDataset)) return { tensors: dataset.tensors, rows: indices };
+  if (dataset instanceof Subset && plain(Subset)) {
+    return rowsOf(
+      dataset.dataset,
+      indices.map((i) => dataset.indices[i]),
+    );
+  }
+  return null;
+}
+
 function checkIndex(index: number, length: number, what: string): void {
   if (!Number.isInteger(index) || index < 0 || index >= length) {
     throw new IndexError(`${what}: there is no sample ${index} among ${length}`);

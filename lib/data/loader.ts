@@ -1,9 +1,14 @@
 // DataLoader: batches of a dataset, shuffled by a seed, prepared ahead, from any position on.
 import { checkFunction, checkOptions, describe } from "../check.js";
 import { ValueError } from "../errors.js";
+import { noGrad } from "../graph/modes.js";
+import { indexSelect } from "../ops/indexing.js";
+import { narrow } from "../ops/movement.js";
 import { randperm } from "../ops/random.js";
+import { fromTyped } from "../tensor/create.js";
 import { defaultGenerator, Generator } from "../tensor/random.js";
-import { Dataset } from "./dataset.js";
+import type { Tensor } from "../tensor/tensor.js";
+import { Dataset, rowsOf } from "./dataset.js";
 
 export interface DataLoaderOptions<T> {
   /** Samples a batch. Default 1. */
@@ -116,6 +121,31 @@ export class DataLoader<T> implements AsyncIterable<T> {
         return;
       }
       yield batch;
+    }
+  }
+
+  /**
+   * @internal The same without promises, where samples are rows of tensors in memory: an epoch's order is uploaded once
+   * and a batch is one selection a tensor. Null elsewhere.
+   */
+  immediate(): Iterator<T> | null {
+    if (this.join) return null;
+    const found = rowsOf(this.dataset, this.order());
+    return found ? this.select(found.tensors, found.rows) : null;
+  }
+
+  private *select(tensors: readonly Tensor[], rows: readonly number[]): IterableIterator<T> {
+    const { length, batchSize, epoch } = this;
+    const order = fromTyped(BigInt64Array.from(rows, BigInt), "int64", [rows.length], tensors[0].storage.device);
+    while (this.position < length) {
+      const at = this.position++ * batchSize;
+      if (this.position === length) {
+        this.epoch = epoch + 1;
+        this.position = 0;
+      }
+      const index = narrow(order, 0, at, Math.min(batchSize, rows.length - at));
+      yield noGrad(() => tensors.map((t) => indexSelect(t, 0, index))) as unknown as T;
+      if (this.epoch !== epoch) return;
     }
   }
 

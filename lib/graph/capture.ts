@@ -21,7 +21,7 @@ export class Capture {
   readonly instructions: Instruction[] = [];
   /** Numbers that change from step to step, in the order in which they appeared. */
   readonly scalars = new Set<Scalar>();
-  /** What must be repeated on the host before each replay: step counters. */
+  /** What must happen on the host before each replay: step counters. */
   readonly effects: (() => void)[] = [];
   /** Conditions under which the recording holds. */
   readonly guards: (() => boolean)[] = [];
@@ -96,10 +96,13 @@ export const spentGradient = (): CaptureError =>
       "and zeroGrad() before new gradients are computed elsewhere",
   );
 
-/** Runs `effect` now and, inside a captured function, again before each replay. */
+/**
+ * Runs `effect` now or, inside a captured function, before each replay: a function that turns out not to be recordable
+ * has changed nothing.
+ */
 export function everyStep(effect: () => void): void {
-  effect();
-  modes.capture?.effects.push(effect);
+  if (modes.capture) modes.capture.effects.push(effect);
+  else effect();
 }
 
 /** Reads a host value on which a captured function depends: another value later means another capture. */

@@ -277,7 +277,6 @@ class Recording {
   /** The gradients that the last replay made, and their buffers, which the next one uses again if nobody saw them. */
   private unseen: (Unseen | null)[] = [];
   private fresh: (Fresh | null)[] = [];
-  private first = true;
 
   constructor(
     readonly pattern: readonly Pattern[],
@@ -355,9 +354,7 @@ class Recording {
 
   replay(inputs: readonly Tensor[]): unknown {
     if (this.writes) this.checkShared(inputs);
-    // The effects ran while recording, so the first replay does not repeat them.
-    if (!this.first) for (const effect of this.effects) effect();
-    this.first = false;
+    for (const effect of this.effects) effect();
     const stream = streamOf(this.device);
     const { bound, scalars, numbers } = this;
     // A program takes its inputs row-major and from the start of their buffer.

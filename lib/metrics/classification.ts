@@ -1,16 +1,17 @@
 // Metrics of classifiers, all from the confusion matrix.
 import { ShapeError, ValueError } from "../errors.js";
+import { stack } from "../ops/arrange.js";
 import { add, eq, ge, mul } from "../ops/elementwise.js";
 import { indexAdd_ } from "../ops/indexing.js";
 import { flatten, reshape } from "../ops/movement.js";
 import { cast } from "../ops/pointwise.js";
 import { argmax, sum } from "../ops/reduce.js";
 import { topk } from "../ops/sort.js";
-import { ones, zeros } from "../tensor/create.js";
+import { full, ones, zeros } from "../tensor/create.js";
 import { isFloat } from "../tensor/dtype.js";
 import { show } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { Metric, options, pair } from "./metric.js";
+import { Accumulator, Metric, options, pair } from "./metric.js";
 
 export interface ClassificationOptions {
   name?: string;
@@ -47,7 +48,7 @@ function classes(prediction: Tensor, target: Tensor, threshold: number, metric: 
 abstract class Confusion<R> extends Metric<R> {
   readonly mode = "max";
   protected readonly threshold: number;
-  private counts: Tensor | null = null;
+  private readonly counts = new Accumulator("int64");
   private size = 0;
 
   constructor(name: string, given: ClassificationOptions) {
@@ -60,26 +61,29 @@ abstract class Confusion<R> extends Metric<R> {
 
   protected gather(prediction: Tensor, target: Tensor): void {
     const { predicted, actual, count } = classes(prediction, target, this.threshold, this.constructor.name);
-    if (this.counts && this.size !== count) {
+    if (this.counts.batches > 0 && this.size !== count) {
       throw new ShapeError(`${this.constructor.name}: ${count} classes now, ${this.size} before; reset() between`);
     }
     this.size = count;
-    this.counts ??= zeros([count * count], { dtype: "int64", device: prediction.device });
     const one = ones([actual.numel], { dtype: "int64", device: prediction.device });
     // A label out of range would be counted elsewhere: the row must exist before the cell does.
     indexAdd_(zeros([count], { dtype: "int64", device: prediction.device }), 0, actual, one);
-    indexAdd_(this.counts, 0, add(mul(actual, count), predicted), one);
+    indexAdd_(this.counts.at(count * count, prediction.device), 0, add(mul(actual, count), predicted), one);
   }
 
   /** counts[actual][predicted] */
   protected async matrix(): Promise<number[][]> {
-    if (!this.counts) return [];
-    const flat = Array.from((await this.counts.data()) as BigInt64Array, Number);
+    const flat = await this.counts.read();
+    if (flat.length === 0) return [];
     return Array.from({ length: this.size }, (_, i) => flat.slice(i * this.size, (i + 1) * this.size));
   }
 
+  protected override get recordable(): boolean {
+    return true;
+  }
+
   reset(): void {
-    this.counts = null;
+    this.counts.reset();
   }
 }
 
@@ -200,8 +204,7 @@ export class F1Score extends Averaged {
 /** Share of the samples whose class is among the k highest scores. */
 export class TopKAccuracy extends Metric {
   readonly mode = "max";
-  private hits: Tensor | null = null;
-  private seen = 0;
+  private readonly hits = new Accumulator("int64");
 
   constructor(
     readonly k = 5,
@@ -217,18 +220,21 @@ export class TopKAccuracy extends Metric {
     }
     const indices = target.ndim === 2 && target.shape[1] === prediction.shape[1] ? argmax(target, 1) : target;
     const { indices: best } = topk(prediction, this.k, 1);
-    const found = sum(eq(best, reshape(cast(indices, "int64"), [-1, 1])));
-    this.hits = this.hits ? add(this.hits, found) : found;
-    this.seen += prediction.shape[0];
+    const found = eq(best, reshape(cast(indices, "int64"), [-1, 1]));
+    this.hits.add(stack([sum(found), full([], prediction.shape[0], { dtype: "int64", device: prediction.device })]));
   }
 
   async compute(): Promise<number> {
-    return this.hits ? Number((await this.hits.data())[0]) / this.seen : Number.NaN;
+    const [hits, seen] = await this.hits.read();
+    return hits / seen;
+  }
+
+  protected override get recordable(): boolean {
+    return true;
   }
 
   reset(): void {
-    this.hits = null;
-    this.seen = 0;
+    this.hits.reset();
   }
 }
 

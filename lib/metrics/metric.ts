@@ -1,9 +1,14 @@
 // What all metrics share: values that are gathered batch by batch and computed at the end.
 import { checkOptions } from "../check.js";
-import { ShapeError } from "../errors.js";
-import { noGrad } from "../graph/modes.js";
+import { CaptureError, ShapeError } from "../errors.js";
+import { depends, everyStep, uncaptured } from "../graph/capture.js";
+import { modes, noGrad } from "../graph/modes.js";
+import { zero_ } from "../ops/convert.js";
 import { checkTensor } from "../ops/define.js";
+import { add_ } from "../ops/elementwise.js";
 import { squeeze } from "../ops/movement.js";
+import { zeros } from "../tensor/create.js";
+import type { DType } from "../tensor/dtype.js";
 import { sameShape, show } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
 
@@ -25,10 +30,20 @@ export abstract class Metric<R = number> {
     this.name = name;
   }
 
+  /** True when `gather` only adds to `Accumulator`s and may be part of a captured function. */
+  protected get recordable(): boolean {
+    return false;
+  }
+
   /** Adds a batch. */
   update(prediction: Tensor, target: Tensor): void {
     checkTensor(prediction, this.constructor.name);
     checkTensor(target, this.constructor.name);
+    if (modes.capture && !this.recordable) {
+      throw new CaptureError(
+        `${this.constructor.name}: update keeps the batches on the host, which a captured function would not do again`,
+      );
+    }
     noGrad(() => this.gather(prediction.detach(), target.detach()));
   }
 
@@ -39,6 +54,41 @@ export abstract class Metric<R = number> {
 
   /** Forgets all batches. */
   abstract reset(): void;
+}
+
+/** Sums on the device, added to in place so that a captured function can do it. */
+export class Accumulator {
+  /** Batches so far. */
+  batches = 0;
+  private sums: Tensor | null = null;
+
+  constructor(private readonly dtype: DType) {}
+
+  /** The sums, zeros at first and after a reset; a vector of `size`. */
+  at(size: number, device: string): Tensor {
+    const { sums, batches } = this;
+    if (!sums || (batches === 0 && (sums.numel !== size || sums.device !== device))) {
+      this.sums = uncaptured(() => zeros([size], { dtype: this.dtype, device }));
+    }
+    everyStep(() => {
+      this.batches++;
+    });
+    return depends(() => this.sums) as Tensor;
+  }
+
+  add(values: Tensor): void {
+    add_(this.at(values.numel, values.device), values);
+  }
+
+  async read(): Promise<number[]> {
+    return this.sums && this.batches > 0 ? Array.from(await this.sums.data(), Number) : [];
+  }
+
+  reset(): void {
+    const { sums } = this;
+    this.batches = 0;
+    if (sums) noGrad(() => zero_(sums));
+  }
 }
 
 /** Checks options of a metric. */

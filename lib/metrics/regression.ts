@@ -2,17 +2,17 @@
 
 import { ValueError } from "../errors.js";
 import { stack } from "../ops/arrange.js";
-import { abs, add, mul, square, sub } from "../ops/elementwise.js";
+import { abs, mul, square, sub } from "../ops/elementwise.js";
 import { crossEntropy } from "../ops/loss.js";
 import { cast } from "../ops/pointwise.js";
 import { sum } from "../ops/reduce.js";
+import { full } from "../tensor/create.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { Metric, options, pair } from "./metric.js";
+import { Accumulator, Metric, options, pair } from "./metric.js";
 
 /** Sums in float64 over all elements. */
 abstract class Sums extends Metric {
-  private sums: Tensor | null = null;
-  private elements = 0;
+  private readonly sums = new Accumulator("float64");
 
   constructor(name: string, given: { name?: string }) {
     super(options(name, given, ["name"]).name ?? name);
@@ -20,20 +20,23 @@ abstract class Sums extends Metric {
 
   /** Adds 0-dimensional sums over `elements` more elements. */
   protected accumulate(parts: readonly Tensor[], elements: number): void {
-    const vector = stack(parts.map((p) => cast(p, "float64")));
-    this.sums = this.sums ? add(this.sums, vector) : vector;
-    this.elements += elements;
+    const count = full([], elements, { dtype: "float64", device: parts[0].device });
+    this.sums.add(stack([...parts.map((p) => cast(p, "float64")), count]));
   }
 
   protected abstract finish(sums: readonly number[], elements: number): number;
 
   async compute(): Promise<number> {
-    return this.sums ? this.finish(Array.from(await this.sums.data(), Number), this.elements) : Number.NaN;
+    const sums = await this.sums.read();
+    return sums.length > 0 ? this.finish(sums.slice(0, -1), sums[sums.length - 1]) : Number.NaN;
+  }
+
+  protected override get recordable(): boolean {
+    return true;
   }
 
   reset(): void {
-    this.sums = null;
-    this.elements = 0;
+    this.sums.reset();
   }
 }
 

@@ -1,4 +1,12 @@
 // Layers, activations, losses and initial values.
+
+export {
+  type EvaluateOptions,
+  type FitData,
+  type FitOptions,
+  Model,
+  type PredictOptions,
+} from "../train/model.js";
 export * from "./activation.js";
 export {
   type AttentionCall,
@@ -20,9 +28,11 @@ export {
 } from "./conv.js";
 export { AlphaDropout, Dropout, Dropout1d, Dropout2d } from "./dropout.js";
 export { Embedding, type EmbeddingOptions } from "./embedding.js";
+export { type Computed, Graph, type GraphLayer, type GraphOptions, type Outputs } from "./graph.js";
 export * as init from "./init.js";
 export { Linear, type LinearOptions } from "./linear.js";
 export * from "./loss.js";
+export * from "./merge.js";
 export { Buffer, Module, Parameter } from "./module.js";
 export {
   BatchNorm1d,
@@ -37,6 +47,7 @@ export {
   RMSNorm,
 } from "./norm.js";
 export * from "./pool.js";
-export { GRU, LSTM, type RecurrentOptions, RNN, type RNNOptions } from "./recurrent.js";
+export { GRU, LastOutput, LSTM, OutputSequence, type RecurrentOptions, RNN, type RNNOptions } from "./recurrent.js";
 export { Flatten, Identity, Unflatten, Upsample, ZeroPad2d } from "./reshape.js";
 export { Lambda, Sequential } from "./sequential.js";
+export { Input, type InputOptions, type PartialShape, type Symbolic, SymbolicTensor } from "./symbolic.js";

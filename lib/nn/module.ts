@@ -7,6 +7,7 @@ import { copy_ } from "../ops/pointwise.js";
 import type { DType } from "../tensor/dtype.js";
 import { sameShape, show } from "../tensor/shape.js";
 import { Tensor } from "../tensor/tensor.js";
+import { callSymbolically, type Symbolic, type SymbolicArguments } from "./symbolic.js";
 
 /** A tensor that a Module owns and an optimizer updates. Requires gradients unless told otherwise. */
 export class Parameter extends Tensor {
@@ -47,6 +48,19 @@ export abstract class Module {
   /** Computes the module's output. */
   // biome-ignore lint/suspicious/noExplicitAny: each module has inputs of its own
   abstract forward(...inputs: any[]): any;
+
+  /**
+   * Calls the module on symbolic tensors, to make a graph of layers for `nn.Graph`; see there.
+   *
+   * @returns what `forward` would give, with symbolic tensors in place of real ones
+   * @throws ShapeError where the shapes do not fit
+   * @example
+   * const x = nn.Input({ shape: [4] });
+   * new nn.Linear(4, 8).call(x).shape; // [null, 8]
+   */
+  call(...inputs: SymbolicArguments<Parameters<this["forward"]>>): Symbolic<ReturnType<this["forward"]>> {
+    return callSymbolically(this, inputs as readonly unknown[]) as Symbolic<ReturnType<this["forward"]>>;
+  }
 
   /** True in training mode, false in evaluation mode; Dropout and BatchNorm behave differently. */
   get training(): boolean {

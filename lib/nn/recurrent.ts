@@ -1,7 +1,7 @@
 // Recurrent layers. T time steps, B batch, C features, H hidden size, D 1 or, in both directions, 2.
 //
 // Of a whole sequence the products with the input are one; what must go step by step is the product with the state.
-import { checkOptions } from "../check.js";
+import { checkOptions, describe } from "../check.js";
 import { ShapeError, ValueError } from "../errors.js";
 import { relu, sigmoid } from "../ops/activation.js";
 import { cat, stack } from "../ops/arrange.js";
@@ -11,7 +11,7 @@ import { chunk, select, squeeze, transpose, unsqueeze } from "../ops/movement.js
 import { dropout } from "../ops/random.js";
 import { empty, zeros } from "../tensor/create.js";
 import { sameShape, show } from "../tensor/shape.js";
-import type { Tensor } from "../tensor/tensor.js";
+import { Tensor } from "../tensor/tensor.js";
 import { uniform_ } from "./init.js";
 import { Module, Parameter } from "./module.js";
 import { checkProbability, checkSizes, PLACEMENT, type Placement, repr } from "./settings.js";
@@ -214,5 +214,49 @@ export class GRU extends Recurrent {
   override forward(input: Tensor, h0?: Tensor): [output: Tensor, h: Tensor] {
     const { output, last } = this.run(input, h0 && [h0]);
     return [output, last[0]];
+  }
+}
+
+/** What a recurrent layer gives: its output at every step, and its last states. */
+type RecurrentResult = readonly [output: Tensor, states: Tensor | readonly [h: Tensor, c: Tensor]];
+
+function checkResult(result: unknown, name: string): RecurrentResult {
+  if (Array.isArray(result) && result.length === 2 && result[0] instanceof Tensor) {
+    return result as unknown as RecurrentResult;
+  }
+  throw new ValueError(`${name}: it follows an RNN, LSTM or GRU, whose result is a pair; got ${describe(result)}`);
+}
+
+/**
+ * Of a recurrent layer's result the output at every step, so that layers can follow in a Sequential (Keras:
+ * `return_sequences=True`).
+ *
+ * @example
+ * new nn.Sequential([new nn.LSTM(8, 16, { batchFirst: true }), new nn.OutputSequence(), new nn.Linear(16, 3)])
+ *   .forward(rand([4, 10, 8])).shape; // [4, 10, 3]
+ */
+export class OutputSequence extends Module {
+  override forward(result: RecurrentResult): Tensor {
+    return checkResult(result, "OutputSequence")[0];
+  }
+}
+
+/**
+ * Of a recurrent layer's result the last output of its uppermost layer, B×(D·H), so that layers can follow in a
+ * Sequential (Keras: `return_sequences=False`). In both directions it is that after the last step and, of the way back,
+ * that after the first.
+ *
+ * @example
+ * new nn.Sequential([new nn.LSTM(8, 16, { batchFirst: true }), new nn.LastOutput(), new nn.Linear(16, 3)])
+ *   .forward(rand([4, 10, 8])).shape; // [4, 3]
+ */
+export class LastOutput extends Module {
+  override forward(result: RecurrentResult): Tensor {
+    const [output, states] = checkResult(result, "LastOutput");
+    // A state is there for each layer and direction, and has the features of one direction.
+    const h = states instanceof Tensor ? states : states[0];
+    const directions = output.shape[output.ndim - 1] / h.shape[h.ndim - 1];
+    const top = Array.from({ length: directions }, (_, d) => select(h, 0, h.shape[0] - directions + d));
+    return top.length === 1 ? top[0] : cat(top, -1);
   }
 }

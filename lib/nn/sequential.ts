@@ -1,16 +1,21 @@
 // Sequential: layers one after the other.
+import { checkFunction } from "../check.js";
 import { ValueError } from "../errors.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { Model } from "../train/model.js";
 import { Module } from "./module.js";
 
 /**
- * Layers applied one after the other.
+ * Layers applied one after the other. A recurrent layer gives its states besides its output: `OutputSequence` or
+ * `LastOutput` after it takes what is wanted.
+ *
+ * `compile`, `fit`, `evaluate` and `predict` train and use it, see `nn.Model`.
  *
  * @example
  * const model = new nn.Sequential([new nn.Linear(64, 32), new nn.ReLU(), new nn.Linear(32, 10)]);
  * const logits = model.forward(x);
  */
-export class Sequential extends Module {
+export class Sequential extends Model {
   // The layers are numbered properties, so that parameters are called "0.weight" as in PyTorch.
   [index: number]: Module;
   private readonly size: { layers: number } = { layers: 0 };
@@ -46,13 +51,19 @@ export class Sequential extends Module {
   }
 }
 
-/** A function as a layer. */
-export class Lambda extends Module {
-  constructor(private readonly fn: (x: Tensor) => Tensor) {
+/**
+ * A function of tensors as a layer.
+ *
+ * @example
+ * const gated = new nn.Lambda((x, gate) => x.mul(gate.sigmoid())).call(a, b); // in a graph
+ */
+export class Lambda<A extends readonly Tensor[] = Tensor[], R = Tensor> extends Module {
+  constructor(private readonly fn: (...inputs: A) => R) {
     super();
+    checkFunction(fn, "Lambda");
   }
 
-  override forward(x: Tensor): Tensor {
-    return this.fn(x);
+  override forward(...inputs: A): R {
+    return this.fn(...inputs);
   }
 }

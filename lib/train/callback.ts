@@ -24,14 +24,28 @@ export interface Loop {
   readonly maxSteps: number;
   /** Training batches an epoch; undefined where the data does not say. */
   readonly batchesPerEpoch: number | undefined;
+  /** Whether there is data for validation. */
+  readonly validates: boolean;
+  /** Why training ends before its time; undefined where it does not. */
+  readonly stopReason: string | undefined;
+  /** Training was left to be continued: nothing final is to be done at its end. */
+  readonly interrupted: boolean;
   /** All epochs so far. */
   readonly history: History;
   /** What was asked for and used: hyper-parameters, device, seed, sizes; for reports. */
   readonly params: Readonly<Record<string, unknown>>;
   /** Where the run keeps its files; undefined where it keeps none. */
   readonly directory: string | undefined;
-  /** Ends training after the present batch; the reason is reported. */
+  /** Values of the latest training batch, read from the device now; those of metrics are over the epoch so far. */
+  batchLogs(): Promise<Logs>;
+  /** Values of the epoch so far, read from the device now. */
+  epochLogs(): Promise<Logs>;
+  /** Names of the values that a progress display should show. */
+  shownLogs(): string[];
+  /** Ends training after the present batch; the reason is reported. An epoch under way is validated and reported. */
   stop(reason: string): void;
+  /** The same, but the epoch is left as it is, so that a continued run goes on in its middle. */
+  interrupt(reason?: string): void;
   /** Everything that a continued run needs: model, optimizers, schedules, callbacks, random numbers, loader position. */
   stateDict(): Saveable;
   /** Continues from such a state. */
@@ -45,7 +59,9 @@ export type Hooked = void | Promise<void>;
  * Base class of all callbacks; override the hooks that are needed. The names are Keras's.
  *
  * `logs` of an epoch hold the epoch's means and, as `val_…`, those of the validation. `logs` of a batch hook are read
- * from the device for it; a batch hook that does not declare the parameter costs nothing.
+ * from the device for it, which a small model's training feels; a batch hook that does not declare the parameter costs
+ * nothing and may ask for `this.loop.batchLogs()` (this batch) or `this.loop.epochLogs()` (the epoch so far) when it
+ * needs them.
  *
  * @example
  * class Stop extends Callback {
@@ -57,6 +73,11 @@ export type Hooked = void | Promise<void>;
 export abstract class Callback {
   /** The loop that the callback hangs in; set before its first hook. */
   loop!: Loop;
+
+  /** True for callbacks that save the state of the loop: they are called after all others. */
+  get last(): boolean {
+    return false;
+  }
 
   /** The model being trained. */
   get model(): Module {

@@ -8,11 +8,25 @@ export class History {
   /** Values by name, as long as `epoch`; NaN where an epoch has none, as when it was not validated. */
   readonly history: Record<string, number[]> = {};
 
-  /** Adds an epoch. */
+  /** Adds an epoch; one that was reported half done, and is now complete, takes its own place. */
   push(epoch: number, logs: Logs): void {
+    if (this.epoch[this.epoch.length - 1] === epoch) {
+      this.epoch.pop();
+      for (const values of Object.values(this.history)) values.pop();
+    }
     for (const name of Object.keys(logs)) this.history[name] ??= this.epoch.map(() => Number.NaN);
     this.epoch.push(epoch);
     for (const [name, values] of Object.entries(this.history)) values.push(logs[name] ?? Number.NaN);
+  }
+
+  /** Adds values to an epoch, if that is the latest. */
+  amend(epoch: number, logs: Logs): void {
+    const last = this.epoch.length - 1;
+    if (this.epoch[last] !== epoch) return;
+    for (const [name, value] of Object.entries(logs)) {
+      this.history[name] ??= this.epoch.map(() => Number.NaN);
+      this.history[name][last] = value;
+    }
   }
 
   /** The best epoch by a name, and its value. */
