@@ -6,9 +6,10 @@ import { indexSelect } from "../ops/indexing.js";
 import { narrow } from "../ops/movement.js";
 import { randperm } from "../ops/random.js";
 import { fromTyped } from "../tensor/create.js";
-import { defaultGenerator, Generator } from "../tensor/random.js";
+import { Generator } from "../tensor/random.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { Dataset, rowsOf } from "./dataset.js";
+import { drawSeed } from "./random.js";
 
 export interface DataLoaderOptions<T> {
   /** Samples a batch. Default 1. */
@@ -75,8 +76,7 @@ export class DataLoader<T> implements AsyncIterable<T> {
     this.batchSize = batchSize;
     this.settings = { shuffle, dropLast, prefetch };
     this.join = collate;
-    // A number below 2^53 of the default generator's sequence.
-    this.seed = options.seed ?? (defaultGenerator.seed * 31 + defaultGenerator.take(1)) % 2 ** 53;
+    this.seed = options.seed ?? drawSeed();
   }
 
   /** Batches an epoch. */

@@ -1,10 +1,9 @@
 // Made-up data like scikit-learn's: the same seed gives the same samples on every device.
 import { checkOptions } from "../check.js";
 import { ValueError } from "../errors.js";
-import { rand, randn } from "../ops/random.js";
 import { tensor } from "../tensor/create.js";
-import { Generator } from "../tensor/random.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { HostRandom } from "./random.js";
 
 export interface SyntheticOptions {
   /** Number of samples. Default 100. */
@@ -24,14 +23,6 @@ export interface Synthetic {
 
 const OPTIONS = ["samples", "noise", "seed", "device"];
 
-/** Random numbers on the host. */
-function source(seed: number) {
-  const generator = new Generator(seed);
-  const draw = (fn: typeof rand, n: number): number[] =>
-    Array.from(fn([n], { device: "js", dtype: "float64", generator }).dataSync() as Float64Array);
-  return { uniform: (n: number) => draw(rand, n), normal: (n: number) => draw(randn, n) };
-}
-
 function settings(given: SyntheticOptions, known: readonly string[], noise: number, op: string) {
   checkOptions(given, [...OPTIONS, ...known], op);
   const out = { samples: 100, noise, seed: 0, ...given };
@@ -39,7 +30,8 @@ function settings(given: SyntheticOptions, known: readonly string[], noise: numb
     throw new ValueError(`${op}: samples must be an integer ≥ 1, got ${out.samples}`);
   }
   if (!(out.noise >= 0)) throw new ValueError(`${op}: noise must be a number ≥ 0, got ${out.noise}`);
-  return { ...out, ...source(out.seed) };
+  const random = new HostRandom(out.seed);
+  return { ...out, uniform: (n: number) => random.uniform(n), normal: (n: number) => random.normal(n) };
 }
 
 const made = (rows: number[][], labels: number[], device: string | undefined, target = false): Synthetic => ({
