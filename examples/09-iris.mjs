@@ -33,10 +33,10 @@ const one = await run("one layer", [new nn.Linear(4, 3)], { lr: 0.05 });
 const two = await run("two layers", [new nn.Linear(4, 16), new nn.ReLU(), new nn.Linear(16, 3)]);
 assert(one.accuracy >= 0.9 && two.accuracy >= 0.9);
 
-// Thirty flowers, a third of them under a wrong name: a rich model learns the mistakes by heart. Its training loss goes to
+// Thirty flowers, a fifth of them under a wrong name: a rich model learns the mistakes by heart. Its training loss goes to
 // nothing while the validation loss rises, and diagnose() says so.
 const few = data.split(train, [1 / 3, 2 / 3], { stratify: labelsOf(train), seed: 5 })[0];
-const mislabelled = new data.MapDataset(few, ([x, y], i) => [x, i % 3 === 0 ? y.add(1).remainder(3) : y]);
+const mislabelled = new data.MapDataset(few, ([x, y], i) => [x, i % 5 === 0 ? y.add(1).remainder(3) : y]);
 const rich = (dropout) => [
   new nn.Linear(4, 256), new nn.ReLU(), new nn.Dropout(dropout),
   new nn.Linear(256, 256), new nn.ReLU(), new nn.Dropout(dropout),
