@@ -18,14 +18,24 @@ async function run(name, layers, epochs) {
   const loader = new data.DataLoader(train, { batchSize: 32, shuffle: true, seed: 7 });
   const { history } = await model.fit(loader, { epochs, validationData: validation, callbacks: [stop], verbose: 0 });
   const { accuracy } = await model.evaluate(test, { verbose: 0 });
-  console.log(`${name}: ${model.parameterCount()} parameters, ${history.loss.length} epochs, test accuracy ${accuracy.toFixed(4)}`);
+  console.log(
+    `${name}: ${model.parameterCount()} parameters, ${history.loss.length} epochs, test accuracy ${accuracy.toFixed(4)}`,
+  );
   return accuracy;
 }
 
 const single = await run("one layer", [new nn.Linear(64, 10)], 60);
-const several = await run("three layers", [
-  new nn.Linear(64, 128), new nn.ReLU(), new nn.Dropout(0.2),
-  new nn.Linear(128, 64), new nn.ReLU(), new nn.Dropout(0.2),
-  new nn.Linear(64, 10),
-], 60);
+const several = await run(
+  "three layers",
+  [
+    new nn.Linear(64, 128),
+    new nn.ReLU(),
+    new nn.Dropout(0.2),
+    new nn.Linear(128, 64),
+    new nn.ReLU(),
+    new nn.Dropout(0.2),
+    new nn.Linear(64, 10),
+  ],
+  60,
+);
 assert(single >= 0.94 && several >= 0.965 && several > single);

@@ -39,7 +39,10 @@ onEveryDevice("the lesson's classifiers train as in PyTorch", (device) => {
   /** Inputs and labels of some of the stored rows. */
   function rows(run: Run, from: number, to: number): [x: Tensor, y: Tensor] {
     const stored = read(`../../examples/data/${run.data}.json`);
-    return [tensor(stored.x.slice(from, to), place), tensor(stored.y.flat().slice(from, to), { dtype: "int64", device })];
+    return [
+      tensor(stored.x.slice(from, to), place),
+      tensor(stored.y.flat().slice(from, to), { dtype: "int64", device }),
+    ];
   }
 
   const close = (ours: number[], theirs: number[]) => {
@@ -61,7 +64,8 @@ onEveryDevice("the lesson's classifiers train as in PyTorch", (device) => {
 
   test.each(runs.map((run) => [run.name, run] as const))("fit: %s", async (_, run) => {
     const model = build(run);
-    const target = (y: Tensor) => (run.loss === "categorical" ? y.oneHot(2) : run.loss === "logits" ? y : y.to("float64"));
+    const target = (y: Tensor) =>
+      run.loss === "categorical" ? y.oneHot(2) : run.loss === "logits" ? y : y.to("float64");
     model.compile({
       optimizer: new optim[run.optimizer](model.parameters(), run.options),
       loss: losses[run.loss],
