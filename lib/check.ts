@@ -1,4 +1,5 @@
 // Checks of what callers without TypeScript pass by mistake, worded for them.
+import { closest } from "./closest.js";
 import { ValueError } from "./errors.js";
 
 /** A value in words: `"undefined"`, `"the number 3"`, `"an Array"`. */
@@ -11,28 +12,6 @@ export function describe(value: unknown): string {
   const name = Object.getPrototypeOf(value)?.constructor?.name;
   if (!name || name === "Object") return "a plain object";
   return `${/^[AEIO]/.test(name) ? "an" : "a"} ${name}`;
-}
-
-/** How many letters must change to make one word of the other (Levenshtein's distance). */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
-    }
-    row = next;
-  }
-  return row[b.length];
-}
-
-/** The known name that a misspelt one most likely means; undefined where none is near. */
-export function closest(name: string, known: Iterable<string>): string | undefined {
-  const letters = (k: string): number => distance(name.toLowerCase(), k.toLowerCase());
-  return [...known]
-    .map((k) => ({ k, letters: letters(k) }))
-    .filter(({ k, letters }) => letters <= k.length / 2)
-    .sort((x, y) => x.letters - y.letters)[0]?.k;
 }
 
 /** Throws for options that are no object or that nobody reads: a misspelt one would silently do nothing. */

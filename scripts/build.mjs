@@ -76,12 +76,13 @@ const faces = { index: "lib/index.ts", bench: "lib/bench/index.ts" };
 
 /**
  * What a bundle takes from outside its folder of lib/ comes through the public faces, as for any user: one instance,
- * one copy.
+ * one copy. Text helpers that hold no state and import nothing may be there twice.
  */
 const throughFaces = {
   name: "through-faces",
   setup({ onResolve }) {
     onResolve({ filter: /^\.\.\// }, ({ path, importer }) => {
+      if (path === "../closest.js") return undefined;
       const face = /^\.\.\/(?:(\w+)\/)?index\.js$/.exec(path);
       const name = face && (face[1] ?? "index");
       return name && name in faces

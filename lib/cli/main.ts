@@ -1,5 +1,5 @@
 // The `nabla` command: finds the subcommand and runs it.
-import { closest } from "../check.js";
+import { closest } from "../closest.js";
 import { version } from "../index.js";
 import { bench } from "./bench.js";
 import { doctor } from "./doctor.js";
