@@ -103,6 +103,7 @@ export class Trainer implements Loop {
   private plans: readonly Plan[] = [];
   private session: Session | null = null;
   private source: Source | null = null;
+  private validationSource: Source | null = null;
   /** The latest validation's values. */
   private validation: Logs = {};
   /** Batches of the present epoch that are done. */
@@ -197,6 +198,7 @@ export class Trainer implements Loop {
     const val = validation === undefined || validation === null ? null : new Source(validation, "fit: validation");
     const fresh = this.take(module);
     this.source = source;
+    this.validationSource = val;
     this.stopReason = undefined;
     this.interrupted = false;
     this.validates = val !== null;
@@ -330,9 +332,9 @@ export class Trainer implements Loop {
   }
 
   private parts(): Parts {
-    const { module, plans, session, source } = this;
+    const { module, plans, session, source, validationSource } = this;
     if (!module || !session) throw new ValueError("Trainer: stateDict is of a run; call it during fit or after it");
-    return { module, plans, step: session.step, source, training: session.training };
+    return { module, plans, step: session.step, source, validationSource, training: session.training };
   }
 
   // ---- the loop
