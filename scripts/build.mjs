@@ -74,8 +74,8 @@ const errorsOfIndex = {
 /** The bundles that a user imports, by name; each is a folder of lib/, or lib/ itself. */
 const faces = { index: "lib/index.ts", bench: "lib/bench/index.ts", report: "lib/report/index.ts" };
 
-/** Helpers that hold no state and import nothing of the library; they may be there twice. */
-const helpers = ["../closest.js", "../io/atomic.js"];
+/** Helpers that hold no state and import nothing of the library but errors; they may be there twice. */
+const helpers = ["../check.js", "../closest.js", "../io/atomic.js"];
 
 /** What a bundle takes from outside its folder of lib/ comes through the public faces, as for any user: one instance. */
 const throughFaces = {
@@ -137,7 +137,7 @@ async function main() {
       ...common,
       entryPoints: [faces.report],
       outfile: join(fresh, "report.js"),
-      plugins: [chartsLater, throughFaces],
+      plugins: [chartsLater, errorsOfIndex, throughFaces],
     }),
     build({
       ...common,

@@ -100,7 +100,8 @@ export async function biasVariance<X extends Values, Y extends Values>(
     const samples = sample ? await sample(draw) : resampled(bootstrap as Samples<X, Y>, new Generator(seed + draw), op);
     countOf(samples, op);
     const predict = await fitted(fit, samples, op);
-    predictions.push(await numbersOf(await predict(test.x), `${op}: predictions`, n));
+    const numbers = await numbersOf(await predict(test.x), `${op}: predictions`, n);
+    predictions.push(loss === "zeroOne" ? numbers.map(Math.round) : numbers); // a probability is the nearer class
   }
   const decompose = loss === "squared" ? squared : zeroOne;
   const points = Array.from({ length: n }, (_, i) =>

@@ -25,7 +25,7 @@ export interface StudyOptions {
   folds?: number;
   /** Decides which sample is in which part, and the order in which sizes take them. Default 0. */
   seed?: number;
-  /** Mean squared error (default), share of equal classes, or a function of numbers. */
+  /** Mean squared error (default), share of right classes (or rounded probabilities), or a function of numbers. */
   score?: "meanSquaredError" | "accuracy" | Score;
 }
 
@@ -56,7 +56,8 @@ export interface ValidationCurve<V> {
 
 const scoring: Record<string, Score> = {
   meanSquaredError: (p, t) => mean(p.map((v, i) => (v - t[i]) ** 2)),
-  accuracy: (p, t) => mean(p.map((v, i) => (v === t[i] ? 1 : 0))),
+  // A probability of class 1 counts as the nearer class.
+  accuracy: (p, t) => mean(p.map((v, i) => (Math.round(v) === t[i] ? 1 : 0))),
 };
 
 /** Numbers as samples, for what splits datasets. */

@@ -2,6 +2,7 @@
 import { checkOptions, describe } from "../check.js";
 import { closest } from "../closest.js";
 import { ValueError } from "../errors.js";
+import { type Mode, Monitor } from "../train/callbacks/monitor.js";
 import { mean, noiseOf, normalCdf, spreadOf, strips, trend } from "./trend.js";
 
 export type Verdict = "underfits" | "fits" | "overfits" | "diverges" | "too short to say";
@@ -14,8 +15,8 @@ export interface DiagnoseOptions {
   train?: string | ArrayLike<number>;
   /** Name of the validation curve, or its values; NaN where an epoch was not validated. Default `"val_loss"`. */
   validation?: string | ArrayLike<number>;
-  /** Whether smaller (`"min"`, losses) or larger values (`"max"`, accuracies) are better. Default `"min"`. */
-  mode?: "min" | "max";
+  /** Whether smaller or larger values are better; `"auto"` goes by the name of the training curve. Default `"auto"`. */
+  mode?: Mode;
   /** What a model without inputs reaches: ln C for C balanced classes, the variance of the targets for squares. */
   baseline?: number;
   /** What a perfect model reaches; counts only with `baseline`. Default 0 for `"min"`, 1 for `"max"`. */
@@ -97,8 +98,9 @@ export function diagnose(
   options: DiagnoseOptions = {},
 ): Diagnosis {
   checkOptions(options, OPTIONS, "diagnose");
-  const { mode = "min", tolerance = 0.05, baseline } = options;
-  if (mode !== "min" && mode !== "max") throw new ValueError(`diagnose: mode is "min" or "max", got ${describe(mode)}`);
+  const { tolerance = 0.05, baseline } = options;
+  const name = typeof options.train === "string" ? options.train : "loss";
+  const { mode } = new Monitor("diagnose", name, options.mode);
   if (!(tolerance > 0 && tolerance < 1)) {
     throw new ValueError(`diagnose: tolerance is a share between 0 and 1, got ${describe(tolerance)}`);
   }
@@ -423,7 +425,7 @@ class View {
       diverges: `Training diverges from epoch ${since === undefined ? "" : epochs[since] + 1} on`,
       "too short to say": "It is too early to say",
     };
-    const kind = verdict === "too short to say" ? "" : ` Confidence ${confidence.toFixed(2)}.`;
+    const kind = verdict === "too short to say" ? "" : ` Confidence ${confidence > 0.99 ? "above 0.99" : confidence.toFixed(2)}.`;
     const bestOne =
       best === undefined
         ? ""

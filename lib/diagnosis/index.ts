@@ -24,4 +24,4 @@ export {
   type Prechelt,
   type Verdict,
 } from "./diagnose.js";
-export type { Estimator, Predict, Samples, Values } from "./samples.js";
+export { type Estimator, estimatorOf, type Predict, type Samples, type Values } from "./samples.js";

@@ -8,6 +8,7 @@ import { argmax } from "../ops/reduce.js";
 import type { Generator } from "../tensor/random.js";
 import { show } from "../tensor/shape.js";
 import { Tensor } from "../tensor/tensor.js";
+import type { FitOptions, Model } from "../train/model.js";
 
 /** Inputs or targets, the first dimension counts the samples: a tensor, or an array of anything. */
 export type Values = Tensor | readonly unknown[];
@@ -102,4 +103,21 @@ export async function fitted<X extends Values, Y extends Values>(
     );
   }
   return predict;
+}
+
+/**
+ * An estimator of compiled models, for `learningCurve`, `validationCurve` and `biasVariance`.
+ *
+ * @example
+ * const curve = await learningCurve(estimatorOf(makeModel, { epochs: 20 }), { x, y }, { score: "accuracy" });
+ *
+ * @param make makes a new, compiled model each time
+ * @param options of its `fit`; nothing is printed unless `verbose` says so
+ */
+export function estimatorOf(make: () => Model, options: FitOptions = {}): Estimator<Tensor, Tensor> {
+  return async (x, y) => {
+    const model = make();
+    await model.fit(x, y, { verbose: 0, ...options });
+    return (inputs) => model.predict(inputs);
+  };
 }

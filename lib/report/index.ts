@@ -1,4 +1,5 @@
 // The face `nablajs/report`: pictures, the report of a run, the board that shows runs as they go.
+export { type Board, type BoardOptions, board } from "./board.js";
 export {
   type Boundary,
   biasVariancePicture,
@@ -16,5 +17,5 @@ export {
   validationCurvePicture,
 } from "./charts.js";
 export { type EvaluateOptions, type Evaluation, evaluateForReport } from "./evaluate.js";
-export { type Layer, type Progress, type Run, type RunRecord, readRun } from "./run.js";
+export { type Description, type Progress, type Run, readRun } from "./run.js";
 export { type WrittenReport, writeReport } from "./write.js";

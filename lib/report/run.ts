@@ -1,37 +1,15 @@
 // A run as its directory tells it: run.json (what was asked for), log.jsonl (what happened), evaluation.json.
 import { open, readFile, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { FileError, ValueError } from "../index.js";
+import { FileError, type RunRecord, ValueError } from "../index.js";
 import type { Evaluation } from "./evaluate.js";
 
-/** One part of the model. */
-export interface Layer {
+/** What `run.json` says; whatever is missing there is left out of the report. */
+export type Description = Partial<RunRecord> & {
   readonly name: string;
-  readonly type: string;
-  readonly outputShape: readonly (number | null)[] | null;
-  readonly parameters: number;
-}
-
-/** What `run.json` holds; whatever is missing is left out of the report. */
-export interface RunRecord {
-  readonly name: string;
-  /** ISO 8601. */
-  readonly started?: string;
-  readonly finished?: string;
-  readonly stopReason?: string;
-  readonly nablajs?: string;
-  readonly node?: string;
-  readonly device?: string;
-  readonly threads?: number;
-  readonly seed?: number | null;
-  readonly params?: Readonly<Record<string, unknown>>;
-  readonly model?: string;
-  readonly layers?: readonly Layer[];
-  readonly parameters?: number;
-  readonly batchesPerEpoch?: number | null;
-  /** Samples by part. */
+  /** Samples by part, such as `train`. */
   readonly sizes?: Readonly<Record<string, number>>;
-}
+};
 
 /** What has happened in a run so far. */
 export interface Progress {
@@ -53,7 +31,7 @@ export interface Progress {
 
 export interface Run {
   readonly directory: string;
-  readonly record: RunRecord;
+  readonly record: Description;
   readonly progress: Progress;
   readonly evaluation?: Evaluation;
 }
@@ -119,11 +97,22 @@ export class LogReader {
   private offset = 0;
   private inode = 0;
   private rest = Buffer.alloc(0);
+  private turn: Promise<unknown> = Promise.resolve();
 
   constructor(readonly path: string) {}
 
-  /** @returns whether anything changed; false too where there is no file yet */
-  async read(): Promise<boolean> {
+  /**
+   * One call after another, however many wait.
+   *
+   * @returns whether anything changed; false too where there is no file yet
+   */
+  read(): Promise<boolean> {
+    const result = this.turn.then(() => this.readNow());
+    this.turn = result.catch(() => {});
+    return result;
+  }
+
+  private async readNow(): Promise<boolean> {
     const file = await open(this.path, "r").catch(() => undefined);
     if (!file) return this.restart();
     try {
@@ -180,9 +169,9 @@ async function readObject<T>(path: string): Promise<T | undefined> {
 }
 
 /** run.json and evaluation.json of a directory. */
-export async function readDescription(directory: string): Promise<{ record: RunRecord; evaluation?: Evaluation }> {
+export async function readDescription(directory: string): Promise<{ record: Description; evaluation?: Evaluation }> {
   const [record, evaluation] = await Promise.all([
-    readObject<RunRecord>(join(directory, "run.json")),
+    readObject<Description>(join(directory, "run.json")),
     readObject<Evaluation>(join(directory, "evaluation.json")),
   ]);
   return { record: { ...record, name: String(record?.name ?? basename(resolve(directory))) }, evaluation };

@@ -141,8 +141,16 @@ describe("diagnose takes", () => {
     expect(diagnose(history.history)).toEqual(expected);
     const arrays = diagnose(null, { train: c.loss, validation: Float64Array.from(c.val_loss) });
     expect(arrays).toEqual({ ...expected, summary: arrays.summary, text: arrays.text });
-    const named = diagnose({ a: c.loss, b: c.val_loss }, { train: "a", validation: "b" });
+    const named = diagnose({ a: c.loss, b: c.val_loss }, { train: "a", validation: "b", mode: "min" });
     expect(named.verdict).toBe("overfits");
+  });
+
+  test("accuracies, by their name", () => {
+    const rising = { accuracy: c.loss.map((v) => 1 - v / 4), val_accuracy: c.val_loss.map((v) => 1 - v / 4) };
+    const found = diagnose(rising, { train: "accuracy", validation: "val_accuracy" });
+    expect([found.verdict, found.bestEpoch]).toEqual(["overfits", expected.bestEpoch]);
+    expect(found.summary).toMatch(/the validation accuracy fell from 0\.8\d+ to 0\.7\d+/);
+    expect(found.prechelt).toBeNull();
   });
 
   test("epochs without validation", () => {
@@ -195,7 +203,13 @@ describe("diagnose refuses", () => {
     ["an unknown name", c, { validation: "valloss" }, /no curve "valloss" for validation; did you mean val_loss\?/],
     ["an unknown option", c, { trian: "loss" }, /did you mean train\?/],
     ["different lengths", { loss: [1], val_loss: [1, 2] }, {}, /got 1 of training loss and 2 of validation loss/],
-    ["a wrong mode", c, { mode: "up" }, /mode is "min" or "max"/],
+    ["a wrong mode", c, { mode: "up" }, /mode must be "auto", "min" or "max"/],
+    [
+      "a name that does not say",
+      { a: [1], b: [1] },
+      { train: "a", validation: "b" },
+      /pass mode: "max" or mode: "min"/,
+    ],
     ["a wrong tolerance", c, { tolerance: 5 }, /a share between 0 and 1/],
     ["a baseline better than the goal", c, { baseline: -1 }, /baseline must be worse than goal/],
     ["what is no history", 3, {}, /a History or curves by name are needed, got the number 3/],

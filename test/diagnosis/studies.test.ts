@@ -1,7 +1,17 @@
 // learningCurve, validationCurve and biasVariance: identities that hold exactly, and cases whose answer is known.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { biasVariance, learningCurve, randn, type Tensor, tensor, validationCurve } from "../../lib/index.js";
+import {
+  biasVariance,
+  data,
+  estimatorOf,
+  learningCurve,
+  nn,
+  randn,
+  type Tensor,
+  tensor,
+  validationCurve,
+} from "../../lib/index.js";
 import { normal } from "./curves.js";
 
 const mean = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0) / list.length;
@@ -98,6 +108,19 @@ describe("learningCurve", () => {
       { folds: 3, score: "accuracy" },
     );
     expect(curve.validation.mean.at(-1)).toBe(1);
+  });
+
+  test("takes compiled models", async () => {
+    const { x, y } = data.makeBlobs({ samples: 60, centers: 2, seed: 2 });
+    const make = () =>
+      new nn.Sequential([new nn.Linear(2, 1), new nn.Sigmoid()]).compile({ optimizer: "adam", loss: "bce" });
+    const estimator = estimatorOf(make, { epochs: 1, seed: 1 });
+    const curve = await learningCurve(
+      estimator,
+      { x, y: y.to("float32") },
+      { folds: 2, sizes: [1], score: "accuracy" },
+    );
+    expect(curve.validation.scores[0].every((v) => v >= 0 && v <= 1)).toBe(true);
   });
 
   test.each([

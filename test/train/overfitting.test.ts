@@ -1,5 +1,6 @@
 // OverfittingMonitor, driven as a training loop drives it.
 import { describe, expect, test } from "vitest";
+import { data, nn } from "../../lib/index.js";
 import type { Loop } from "../../lib/train/callback.js";
 import { OverfittingMonitor, type OverfittingMonitorOptions } from "../../lib/train/callbacks/overfitting.js";
 import { run } from "../diagnosis/curves.js";
@@ -11,6 +12,7 @@ function drive(curves: { loss: number[]; val_loss: number[] }, options: Overfitt
   let stopped: { epoch: number; reason: string } | undefined;
   let now = 0;
   monitor.loop = {
+    validates: true,
     stop: (reason: string) => {
       stopped = { epoch: now, reason };
     },
@@ -19,7 +21,7 @@ function drive(curves: { loss: number[]; val_loss: number[] }, options: Overfitt
   for (now = 0; now < curves.loss.length && !stopped; now++) {
     monitor.onEpochEnd(now, { loss: curves.loss[now], val_loss: curves.val_loss[now] });
   }
-  monitor.onTrainEnd();
+  monitor.onTrainEnd({});
   return { said, stopped, monitor };
 }
 
@@ -68,11 +70,12 @@ describe("OverfittingMonitor", () => {
       [30, 100],
     ]) {
       const monitor = new OverfittingMonitor({ print });
+      monitor.loop = { validates: true } as unknown as Loop;
       monitor.onTrainBegin({});
       if (from > 0) monitor.loadStateDict(state);
       for (let e = from; e < to; e++) monitor.onEpochEnd(e, { loss: curves.loss[e], val_loss: curves.val_loss[e] });
       state = JSON.parse(JSON.stringify(monitor.stateDict()));
-      if (to === 100) monitor.onTrainEnd();
+      if (to === 100) monitor.onTrainEnd({});
     }
     expect(said).toEqual(whole);
   });
@@ -88,9 +91,34 @@ describe("OverfittingMonitor", () => {
   });
 
   test("refuses wrong options before training and logs without the curve", () => {
-    expect(() => new OverfittingMonitor({ patience: 0 })).toThrow(/patience is an integer ≥ 1/);
-    expect(() => new OverfittingMonitor({ mode: "up" as "min" })).toThrow(/mode is "min" or "max"/);
+    expect(() => new OverfittingMonitor({ patience: 0 })).toThrow(/patience must be an integer ≥ 1/);
+    expect(() => new OverfittingMonitor({ mode: "up" as "min" })).toThrow(/mode must be "auto", "min" or "max"/);
     expect(() => new OverfittingMonitor({ stopp: true } as never)).toThrow(/did you mean stop/);
-    expect(() => new OverfittingMonitor().onEpochEnd(0, { lss: 1 })).toThrow(/the logs have no loss; there are lss/);
+    expect(() => new OverfittingMonitor().onEpochEnd(0, { lss: 1 })).toThrow(
+      /there is no value "loss"; did you mean lss\?/,
+    );
+    const monitor = new OverfittingMonitor();
+    monitor.loop = { validates: false } as unknown as Loop;
+    expect(() => monitor.onTrainBegin({})).toThrow(/overfitting shows in validation only/);
+  });
+
+  test("in fit", async () => {
+    const { x, y } = data.makeMoons({ samples: 230, noise: 0.35, seed: 5 });
+    const model = new nn.Sequential([new nn.Linear(2, 64), new nn.Tanh(), new nn.Linear(64, 2), new nn.Softmax()]);
+    model.compile({ optimizer: "adam", loss: "sparse_categorical_crossentropy" });
+    model.optimizer.paramGroups[0].lr = 0.03;
+    const said: string[] = [];
+    const monitor = new OverfittingMonitor({ stop: true, print: (text) => said.push(text) });
+    const history = await model.fit(x.slice(0, 0, 30), y.slice(0, 0, 30), {
+      epochs: 150,
+      batchSize: 10,
+      seed: 1,
+      verbose: 0,
+      validationData: [x.slice(0, 30, 230), y.slice(0, 30, 230)],
+      callbacks: [monitor],
+    });
+    expect(history.epoch.length).toBeLessThan(150);
+    expect(said.length).toBe(2);
+    expect(monitor.diagnosis?.verdict).toBe("overfits");
   });
 });

@@ -1,10 +1,11 @@
 // OverfittingMonitor: says during training when the model begins to overfit, and at the end what the curves say.
-import { checkOptions, describe } from "../../check.js";
+import { checkOptions } from "../../check.js";
 import { type DiagnoseOptions, type Diagnosis, diagnose } from "../../diagnosis/diagnose.js";
 import { ValueError } from "../../errors.js";
-import type { Saveable } from "../../io/checkpoint.js";
-import { Callback, type Logs } from "../callback.js";
+import type { Logs } from "../callback.js";
 import { History } from "../history.js";
+import { checkCount, unknownName } from "./monitor.js";
+import { Stateful } from "./stateful.js";
 
 export interface OverfittingMonitorOptions extends Omit<DiagnoseOptions, "train" | "validation"> {
   /** Name of the training curve. Default `"loss"`. */
@@ -28,62 +29,67 @@ export interface OverfittingMonitorOptions extends Omit<DiagnoseOptions, "train"
  * // after training
  * console.log(monitor.diagnosis.verdict, monitor.diagnosis.bestEpoch);
  */
-export class OverfittingMonitor extends Callback {
+export class OverfittingMonitor extends Stateful<{
+  epoch: number[];
+  history: Record<string, number[]>;
+  /** Epochs in a row that show it. */
+  inARow: number;
+  said: boolean;
+}> {
   /** What the curves say so far; null before the first epoch. */
   diagnosis: Diagnosis | null = null;
-  private readonly settings: Required<Pick<OverfittingMonitorOptions, "patience" | "stop" | "print">>;
+  private readonly patience: number;
+  private readonly stop: boolean;
+  private readonly print: (text: string) => void;
   private readonly judged: DiagnoseOptions & { train: string; validation: string };
-  private readonly seen = new History();
-  private inARow = 0;
-  private said = false;
 
   constructor(options: OverfittingMonitorOptions = {}) {
     super();
     const known = ["train", "validation", "mode", "baseline", "goal", "tolerance", "patience", "stop", "print"];
     checkOptions(options, known, "OverfittingMonitor");
     const { patience = 3, stop = false, print = console.log, ...judged } = options;
-    if (!Number.isInteger(patience) || patience < 1) {
-      throw new ValueError(`OverfittingMonitor: patience is an integer ≥ 1, got ${describe(patience)}`);
-    }
-    this.settings = { patience, stop, print };
+    checkCount("OverfittingMonitor", "patience", patience, 1);
+    this.patience = patience;
+    this.stop = stop;
+    this.print = print;
     this.judged = { train: "loss", validation: "val_loss", ...judged };
     diagnose({ [this.judged.train]: [], [this.judged.validation]: [] }, this.judged); // wrong options before training
   }
 
-  override onEpochEnd(epoch: number, logs: Logs): void {
-    const { train, validation } = this.judged;
-    const missing = [train, validation].filter((name) => !(name in logs) && !(name in this.seen.history));
-    if (missing.includes(train)) {
-      throw new ValueError(
-        `OverfittingMonitor: the logs have no ${train}; there are ${Object.keys(logs).join(", ") || "none"}`,
-      );
+  protected override fresh() {
+    return { epoch: [], history: {}, inARow: 0, said: false };
+  }
+
+  override onTrainBegin(logs: Logs): void {
+    super.onTrainBegin(logs);
+    if (!this.loop.validates) {
+      throw new ValueError("OverfittingMonitor: overfitting shows in validation only; give fit data for it");
     }
-    this.seen.push(epoch, { [validation]: Number.NaN, ...logs });
-    this.diagnosis = diagnose(this.seen, this.judged);
-    const { verdict } = this.diagnosis;
-    this.inARow = verdict === "overfits" || verdict === "diverges" ? this.inARow + 1 : 0;
-    if (this.said || this.inARow < this.settings.patience) return;
-    this.said = true;
-    this.settings.print(`epoch ${epoch + 1}: ${this.diagnosis.text}`);
-    if (this.settings.stop) this.loop.stop(verdict === "diverges" ? "training diverges" : "the model overfits");
   }
 
-  override onTrainEnd(): void {
-    if (this.diagnosis) this.settings.print(this.diagnosis.text);
+  override onEpochEnd(epoch: number, logs: Logs): void {
+    const { state, judged } = this;
+    if (!(judged.train in logs)) {
+      throw new ValueError(`OverfittingMonitor: there is no value ${unknownName(judged.train, Object.keys(logs))}`);
+    }
+    const seen = new History();
+    seen.loadStateDict(state);
+    seen.push(epoch, {
+      [judged.train]: logs[judged.train],
+      [judged.validation]: logs[judged.validation] ?? Number.NaN,
+    });
+    Object.assign(state, seen.stateDict());
+    this.diagnosis = diagnose(seen, judged);
+    const { verdict, text } = this.diagnosis;
+    state.inARow = verdict === "overfits" || verdict === "diverges" ? state.inARow + 1 : 0;
+    if (state.said || state.inARow < this.patience) return;
+    state.said = true;
+    this.print(`epoch ${epoch + 1}: ${text}`);
+    if (this.stop) this.loop.stop(verdict === "diverges" ? "training diverges" : "the model overfits");
   }
 
-  override stateDict(): Saveable {
-    return { seen: this.seen.stateDict(), inARow: this.inARow, said: this.said };
-  }
-
-  override loadStateDict(state: Saveable): void {
-    const { seen, inARow, said } = state as {
-      seen: ReturnType<History["stateDict"]>;
-      inARow: number;
-      said: boolean;
-    };
-    this.seen.loadStateDict(seen);
-    this.inARow = inARow;
-    this.said = said;
+  override onTrainEnd(logs: Logs): void {
+    super.onTrainEnd(logs);
+    if (this.diagnosis) this.print(this.diagnosis.text);
   }
 }
