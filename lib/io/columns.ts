@@ -2,7 +2,7 @@
 import { closest } from "../closest.js";
 import { FileError, ValueError } from "../errors.js";
 import { type DType, dtypeFacts, isFloat } from "../tensor/dtype.js";
-import type { Column, ColumnType, Fill } from "./table.js";
+import { type Column, type ColumnType, type Fill, isFill, noColumn } from "./table.js";
 
 /** A column of texts with at most this many different ones is taken for categories, others for free text. */
 const MAX_CATEGORIES = 100;
@@ -59,6 +59,34 @@ export interface ColumnPlan {
   readonly mixed?: boolean;
   /** Is it to be predicted? Its texts are always categories. */
   readonly isTarget: boolean;
+}
+
+/** What callers say about columns, whatever the format of the file. */
+export interface Choice {
+  readonly columns?: readonly string[];
+  readonly target: readonly string[];
+  readonly dtypes?: Readonly<Record<string, ColumnType>>;
+  readonly categories?: Readonly<Record<string, readonly string[]>>;
+  readonly fill?: Fill | Readonly<Record<string, Fill>>;
+}
+
+/** The plans of the chosen columns of a file that has `names`; throws for one that it does not have. */
+export function choose(names: readonly string[], choice: Choice, label: string): ColumnPlan[] {
+  const { target, dtypes = {}, categories = {}, fill = "error" } = choice;
+  const fills: Readonly<Record<string, Fill>> = isFill(fill) ? {} : fill;
+  const wanted = [...(choice.columns ?? names)];
+  for (const name of target) if (!wanted.includes(name)) wanted.push(name);
+  for (const name of [...wanted, ...Object.keys(dtypes), ...Object.keys(categories), ...Object.keys(fills)]) {
+    if (!names.includes(name)) throw new FileError(`${label}: ${noColumn(name, names)}`);
+  }
+  return wanted.map((name) => ({
+    name,
+    type: dtypes[name] ?? (name in categories ? "category" : undefined),
+    categories: categories[name],
+    fill: isFill(fill) ? fill : (fills[name] ?? "error"),
+    fillIsOwn: name in fills,
+    isTarget: target.includes(name),
+  }));
 }
 
 /** Takes a column's texts one by one. */
@@ -134,6 +162,18 @@ export class ColumnBuilder {
         if (this.keep) this.numbers.push(value);
       }
     }
+  }
+
+  /** The next value, where the file has numbers and not their texts; of the type that the plan declares. */
+  put(value: number | bigint | boolean, line: number): void {
+    if (this.kind === "bigint") {
+      const whole = BigInt(value);
+      if (BigInt.asIntN(64, whole) !== whole) this.refuse(line, `${whole} does not fit in int64`);
+      if (this.keep) this.bigints.push(whole);
+    } else if (this.keep) this.numbers.push(Number(value));
+    this.rows++;
+    this.counted++;
+    this.sum += Number(value);
   }
 
   /** Follows what the values are, until one does not fit. */

@@ -1,10 +1,19 @@
 // CSV files (RFC 4180), through the csv-parse package: whole, as one table, or in batches of rows for files of any size.
 import { checkOptions, describe } from "../check.js";
 import { FileError, ValueError } from "../errors.js";
-import { ColumnBuilder, type ColumnPlan } from "./columns.js";
+import { ColumnBuilder, type ColumnPlan, choose } from "./columns.js";
 import { chunks } from "./file.js";
 import { checkSource, labelOf, type Source } from "./source.js";
-import { type ColumnType, checkColumnType, type Fill, noColumn, type Row, Table, type TableSchema } from "./table.js";
+import {
+  type ColumnType,
+  checkColumnType,
+  type Fill,
+  isFill,
+  noColumn,
+  type Row,
+  Table,
+  type TableSchema,
+} from "./table.js";
 
 export interface CsvOptions {
   /** Does the first line name the columns (default), or does none, or which names have they? */
@@ -47,13 +56,6 @@ interface Settings extends Omit<CsvOptions, "target" | "missing"> {
   readonly limit: number;
   readonly label: string;
 }
-
-const isFill = (fill: unknown): fill is Fill =>
-  fill === "error" ||
-  fill === "mean" ||
-  fill === "drop" ||
-  typeof fill === "number" ||
-  (typeof fill === "object" && fill !== null && typeof (fill as { value?: unknown }).value === "string");
 
 function settingsOf(source: Source, options: CsvOptions, op: string, more: readonly string[] = []): Settings {
   checkSource(source, op);
@@ -184,7 +186,7 @@ function namesOf({ fields, line }: Fields, { header, delimiter, label }: Setting
 
 /** Which columns to read, and how. */
 function plansOf(names: readonly string[], settings: Settings): ColumnPlan[] {
-  const { schema, target, fill = "error", label } = settings;
+  const { schema, target, label } = settings;
   if (schema) {
     // What is to be predicted may be absent.
     const present = schema.columns.filter(({ name }) => names.includes(name) || !target.includes(name));
@@ -194,21 +196,7 @@ function plansOf(names: readonly string[], settings: Settings): ColumnPlan[] {
       return { name, type, categories, fill: own ?? "error", fillIsOwn: own !== undefined, isTarget };
     });
   }
-  const { dtypes = {}, categories = {} } = settings;
-  const fills: Readonly<Record<string, Fill>> = isFill(fill) ? {} : fill;
-  const wanted = [...(settings.columns ?? names)];
-  for (const name of target) if (!wanted.includes(name)) wanted.push(name);
-  for (const name of [...wanted, ...Object.keys(dtypes), ...Object.keys(categories), ...Object.keys(fills)]) {
-    if (!names.includes(name)) throw new FileError(`${label}: ${noColumn(name, names)}`);
-  }
-  return wanted.map((name) => ({
-    name,
-    type: dtypes[name] ?? (name in categories ? "category" : undefined),
-    categories: categories[name],
-    fill: isFill(fill) ? fill : (fills[name] ?? "error"),
-    fillIsOwn: name in fills,
-    isTarget: target.includes(name),
-  }));
+  return choose(names, settings, label);
 }
 
 /** Goes through a file once, from builders to builders of `batch` rows; `keep` as in ColumnBuilder. */

@@ -30,6 +30,36 @@ export async function fill(file: FileHandle, path: string, array: Uint8Array, po
   }
 }
 
+/** Hands `fn` a source's size and a way to read any part of it, and closes it. */
+export async function withRandomAccess<R>(
+  source: Source,
+  fn: (size: number, readAt: (at: number, length: number) => Promise<Buffer>) => Promise<R>,
+): Promise<R> {
+  const label = labelOf(source);
+  const inside = (at: number, length: number, size: number): void => {
+    if (at >= 0 && length >= 0 && at + length <= size) return;
+    throw new FileError(
+      `${label}: bytes ${at} to ${at + length} would be needed, the file has ${size}; it is truncated or damaged`,
+    );
+  };
+  if (typeof source === "string") {
+    return withFile(source, async (file) => {
+      const { size } = await file.stat();
+      return fn(size, async (at, length) => {
+        inside(at, length, size);
+        const bytes = Buffer.alloc(length);
+        await fill(file, label, bytes, at);
+        return bytes;
+      });
+    });
+  }
+  const all = Buffer.from("text" in source ? source.text : source.bytes);
+  return fn(all.length, async (at, length) => {
+    inside(at, length, all.length);
+    return all.subarray(at, at + length);
+  });
+}
+
 const CHUNK = 1 << 18;
 
 async function* rawChunks(source: Source): AsyncGenerator<Buffer> {

@@ -1,11 +1,15 @@
 // IDX, the format of the MNIST database (yann.lecun.com/exdb/mnist, "File formats"): two zero bytes, a type code, the
 // number of dimensions, the dimensions as big-endian uint32, the values.
 
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { describe } from "../check.js";
 import { defaultDevice, getDevice } from "../device/registry.js";
-import { FileError } from "../errors.js";
+import { FileError, ValueError } from "../errors.js";
 import { checkTensor } from "../ops/define.js";
 import { fromTyped } from "../tensor/create.js";
 import type { DType } from "../tensor/dtype.js";
+import { show } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { replaceFile } from "./atomic.js";
 import { bytesOf, decode, type ElementType, elementCount, elementTypeOf, encode, unsupported } from "./elements.js";
@@ -52,6 +56,42 @@ export async function readIdx(source: Source, options: { device?: string } = {})
     const { values, dtype } = decode(bytes, type, true, label);
     return fromTyped(values, dtype, shape, device);
   });
+}
+
+/**
+ * One part of the MNIST database, or of another that has its files (Fashion-MNIST, KMNIST, EMNIST): images [n, 28, 28] of
+ * uint8 and labels [n] of int64. The folder holds them under their usual names, gzipped or not.
+ *
+ * @example
+ * const { images, labels } = await io.readMnist("mnist", "train");
+ * const x = images.to("float32").div(255).unsqueeze(1); // [60000, 1, 28, 28]
+ */
+export async function readMnist(
+  folder: string,
+  part: "train" | "test",
+  options: { device?: string } = {},
+): Promise<{ images: Tensor; labels: Tensor }> {
+  if (part !== "train" && part !== "test") {
+    throw new ValueError(`readMnist: the part is "train" or "test", got ${describe(part)}`);
+  }
+  const stem = part === "train" ? "train" : "t10k";
+  const there = await readdir(folder).catch((error: Error) => {
+    throw new FileError(`${folder}: ${error.message}`);
+  });
+  const find = (kind: string): string => {
+    const pattern = new RegExp(`^(.*-)?${stem}-${kind}[-.]idx\\d-ubyte(\\.gz)?$`);
+    const name = there.find((n) => pattern.test(n));
+    if (name !== undefined) return join(folder, name);
+    const digits = kind === "images" ? 3 : 1;
+    throw new FileError(`${folder}: there is no ${stem}-${kind}-idx${digits}-ubyte, with or without .gz`);
+  };
+  const [images, labels] = [await readIdx(find("images"), options), await readIdx(find("labels"), options)];
+  if (images.ndim !== 3 || labels.ndim !== 1 || images.shape[0] !== labels.shape[0]) {
+    throw new FileError(
+      `${folder}: images ${show(images.shape)} and labels ${show(labels.shape)} do not belong together`,
+    );
+  }
+  return { images, labels: labels.to("int64") };
 }
 
 /**

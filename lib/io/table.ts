@@ -12,6 +12,14 @@ export type ColumnType = DType | "category" | "string";
 /** What is done about missing values: complain when they are needed, take the mean or a value, leave out the row. */
 export type Fill = "error" | "mean" | "drop" | number | { readonly value: string };
 
+/** Is it one, and not one for each column by name? */
+export const isFill = (fill: unknown): fill is Fill =>
+  fill === "error" ||
+  fill === "mean" ||
+  fill === "drop" ||
+  typeof fill === "number" ||
+  (typeof fill === "object" && fill !== null && typeof (fill as { value?: unknown }).value === "string");
+
 /** What must be known of a column to read it again the same way; plain values, for a checkpoint. */
 export interface ColumnSchema {
   readonly name: string;

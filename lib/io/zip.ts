@@ -3,7 +3,7 @@
 import type { FileHandle } from "node:fs/promises";
 import { FileError, ValueError } from "../errors.js";
 import { builtin } from "../package.js";
-import { fill, MAX_RATIO, withFile } from "./file.js";
+import { MAX_RATIO, withRandomAccess } from "./file.js";
 import { labelOf, type Source } from "./source.js";
 
 const zlib = () => builtin<typeof import("node:zlib")>("node:zlib");
@@ -35,23 +35,8 @@ export interface Zip {
 }
 
 /** Opens an archive for `fn` and closes it. */
-export async function withZip<R>(source: Source, fn: (zip: Zip) => Promise<R>): Promise<R> {
-  const label = labelOf(source);
-  if (typeof source === "string") {
-    return withFile(source, async (file: FileHandle) => {
-      const { size } = await file.stat();
-      return fn(
-        await openZip(label, size, async (at, length) => {
-          const bytes = Buffer.alloc(length);
-          await fill(file, label, bytes, at);
-          return bytes;
-        }),
-      );
-    });
-  }
-  const all = "text" in source ? Buffer.from(source.text) : Buffer.from(source.bytes);
-  return fn(await openZip(label, all.length, async (at, length) => all.subarray(at, at + length)));
-}
+export const withZip = <R>(source: Source, fn: (zip: Zip) => Promise<R>): Promise<R> =>
+  withRandomAccess(source, async (size, readAt) => fn(await openZip(labelOf(source), size, readAt)));
 
 async function openZip(
   label: string,

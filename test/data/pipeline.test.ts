@@ -62,7 +62,7 @@ test("each word does what it says, as often as the pipeline is iterated", async 
     s.x[1].item(),
     s.y.item(),
   ]);
-  expect(again).toEqual([0, 1, 4, 9, 16, 25, 36].map((v) => [v, v > 9]));
+  expect(again).toEqual([0, 1, 4, 9, 16, 25, 36].map((v) => [v, Number(v > 9)]));
 });
 
 test("batch and unbatch, skip and take are each other's inverses", async () => {

@@ -79,6 +79,26 @@ onEveryDevice("NumPy's files", (device) => {
   });
 });
 
+test("MNIST's four files, by their usual names", async () => {
+  const images = tensor(
+    Array.from({ length: 24 }, (_, i) => i),
+    { dtype: "uint8", shape: [2, 3, 4] },
+  );
+  await io.writeIdx(file("train-images-idx3-ubyte.gz"), images);
+  await io.writeIdx(file("train-labels.idx1-ubyte"), tensor([7, 2], { dtype: "uint8" }));
+  await io.writeIdx(file("t10k-images-idx3-ubyte"), images);
+  await io.writeIdx(file("t10k-labels-idx1-ubyte"), tensor([1, 2, 3], { dtype: "uint8" }));
+  const part = await io.readMnist(folder, "train");
+  expect([part.images.equal(images), part.labels.dtype, part.labels.toArray()]).toEqual([true, "int64", [7, 2]]);
+  await expect(io.readMnist(folder, "test")).rejects.toThrow(
+    /images \[2, 3, 4\] and labels \[3\] do not belong together/,
+  );
+  await expect(io.readMnist(figures, "test")).rejects.toThrow(
+    /there is no t10k-images-idx3-ubyte, with or without .gz/,
+  );
+  await expect(io.readMnist(folder, "tests" as "test")).rejects.toThrow(/the part is "train" or "test"/);
+});
+
 test("arrays of any dtype and shape come back as they were", async () => {
   const values = (dtype: DType) =>
     dtype === "int64"
