@@ -17,6 +17,9 @@ export interface PictureOptions {
 const colour = (name: string): string => `var(--${name})`;
 const text = (name = "muted", size = 12) => ({ color: colour(name), fontFamily, fontSize: size });
 
+/** A text that fits its place. */
+const fitted = (value: string, most: number): string => (value.length > most ? `${value.slice(0, most - 1)}…` : value);
+
 /** Numbers of the pictures so far: names in one page must not meet. */
 let drawn = 0;
 
@@ -25,7 +28,7 @@ async function picture(label: string, option: Record<string, unknown>, options: 
   const { width = 460, height = 300, title, standalone = true } = options;
   const { render } = await import("./echarts.js");
   const heading = title && {
-    text: title,
+    text: fitted(title, 48),
     left: 14,
     top: 10,
     textStyle: { ...text("ink", 14), fontWeight: 600 },
@@ -51,10 +54,16 @@ const axis = {
   nameTextStyle: text(),
   splitLine: { lineStyle: { color: colour("grid") } },
 };
-const below = (name: string) => ({ ...axis, name, nameLocation: "middle", nameGap: 30, splitLine: { show: false } });
+const below = (name: string) => ({
+  ...axis,
+  name: fitted(name, 48),
+  nameLocation: "middle",
+  nameGap: 30,
+  splitLine: { show: false },
+});
 const beside = (name: string) => ({
   ...axis,
-  name,
+  name: fitted(name, 24),
   nameLocation: "end",
   nameGap: 26, // beside the legend, over the marks
   nameTextStyle: { ...text(), align: "left", padding: [0, 0, 0, -34] },
@@ -79,6 +88,7 @@ const legend = (options: PictureOptions, series: readonly Named[]) => ({
     itemHeight: 8,
     itemGap: 14,
     textStyle: text("ink"),
+    formatter: (name: string) => fitted(name, 14),
   },
 });
 const quiet = { silent: true, emphasis: { disabled: true } };
@@ -318,7 +328,7 @@ export function confusionPicture({ labels, matrix }: Confusion, options: Picture
   const sums = matrix.map((row) => row.reduce((a, b) => a + b, 0));
   const cells = matrix.flatMap((row, actual) => row.map((count, predicted) => [predicted, actual, count]));
   const longest = Math.min(12, Math.max(...labels.map((l) => l.length)));
-  const name = (value: string): string => (value.length > 12 ? `${value.slice(0, 11)}…` : value);
+  const name = (value: string): string => fitted(value, 12);
   const size = options.width ?? 460;
   const labelAxis = {
     axisLabel: { ...text("ink"), interval: 0, formatter: name },
@@ -448,7 +458,7 @@ export function boundaryPicture(boundary: Boundary, options: PictureOptions = {}
     ...quiet,
     symbol: ["circle", "triangle", "rect", "diamond"][i % 4],
     symbolSize: points.length > 300 ? 5 : 7,
-    itemStyle: { color: pointColour(i), borderColor: colour("page"), borderWidth: 1 },
+    itemStyle: { color: pointColour(i), borderColor: colour("page"), borderWidth: 1, opacity: 1 },
     data: points.filter((p) => p[2] === i).map(([a, b]) => [a, b]),
   }));
   const ends = (v: readonly number[], step: number) => ({ min: v[0] - step / 2, max: v[v.length - 1] + step / 2 });
@@ -502,7 +512,7 @@ export function fitsPicture(
     z: 3,
     symbol,
     symbolSize: (data?.length ?? 0) > 100 ? 6 : 10,
-    itemStyle: { color: colour(tone), borderColor: colour("page"), borderWidth: 1 },
+    itemStyle: { color: colour(tone), borderColor: colour("page"), borderWidth: 1, opacity: 1 },
     data,
   });
   const samples = [
