@@ -4,6 +4,7 @@ import { ValueError } from "../errors.js";
 import { randperm } from "../ops/random.js";
 import { Generator } from "../tensor/random.js";
 import { Dataset } from "./dataset.js";
+import { demandFinite } from "./finite.js";
 import { originOf } from "./module.js";
 import { drawSeed } from "./random.js";
 import { WorkerPool } from "./workers.js";
@@ -24,6 +25,8 @@ export interface DataLoaderOptions<T> {
    * are the same for any number of them; they begin and end with each epoch. Default 0: batches are loaded in this thread.
    */
   workers?: number;
+  /** Refuse batches with NaN or infinite values, naming the sample. Reads each batch back. Default false. */
+  checkFinite?: boolean;
   /** Joins samples to a batch. Default `data.collate`. */
   collate?: (samples: T[]) => T | Promise<T>;
 }
@@ -57,9 +60,17 @@ export class DataLoader<T> implements AsyncIterable<T> {
     readonly dataset: Dataset<T>,
     options: DataLoaderOptions<T> = {},
   ) {
-    const known = ["batchSize", "shuffle", "dropLast", "seed", "prefetch", "workers", "collate"];
+    const known = ["batchSize", "shuffle", "dropLast", "seed", "prefetch", "workers", "checkFinite", "collate"];
     checkOptions(options, known, "DataLoader");
-    const { batchSize = 1, shuffle = false, dropLast = false, prefetch = 2, workers = 0, collate } = options;
+    const {
+      batchSize = 1,
+      shuffle = false,
+      dropLast = false,
+      prefetch = 2,
+      workers = 0,
+      checkFinite = false,
+      collate,
+    } = options;
     if (!(dataset instanceof Dataset)) {
       throw new ValueError(
         `DataLoader: a Dataset is needed, got ${describe(dataset)}; new data.TensorDataset(x, y) makes one of tensors`,
@@ -88,7 +99,7 @@ export class DataLoader<T> implements AsyncIterable<T> {
       throw new ValueError(`DataLoader: ${dataset.length} samples make no batch of ${batchSize} with dropLast`);
     }
     this.batchSize = batchSize;
-    this.settings = { shuffle, dropLast, prefetch, workers };
+    this.settings = { shuffle, dropLast, prefetch, workers, checkFinite };
     this.join = collate;
     this.seed = options.seed ?? drawSeed();
   }
@@ -109,6 +120,12 @@ export class DataLoader<T> implements AsyncIterable<T> {
 
   private async load(order: readonly number[], batch: number, pool: WorkerPool | undefined): Promise<T> {
     const indices = order.slice(batch * this.batchSize, (batch + 1) * this.batchSize);
+    const loaded = await this.samples(indices, batch, pool);
+    if (this.settings.checkFinite) await demandFinite(loaded, indices);
+    return loaded;
+  }
+
+  private async samples(indices: readonly number[], batch: number, pool: WorkerPool | undefined): Promise<T> {
     if (pool && this.source) {
       // Random numbers of a batch follow from its place alone, whichever worker loads it.
       const rng = { seed: this.seed, offset: 2 ** 52 + ((this.epoch * this.length + batch) % 2 ** 28) * 2 ** 24 };
