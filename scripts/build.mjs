@@ -1,6 +1,7 @@
-// Builds dist/: a CommonJS bundle of the library (beside it the JavaScript device, which few programs load), one of its
-// benchmarking core and one of its reports (beside it what draws the pictures), ESM faces that re-export them by name (so
-// that both kinds of user share one instance), the command, and the types. With --if-stale only when the sources changed.
+// Builds dist/: a CommonJS bundle of the library (beside it the JavaScript device, which few programs load, and what the
+// loader's workers run), one of its benchmarking core and one of its reports (beside it what draws the pictures), ESM faces
+// that re-export them by name (so that both kinds of user share one instance), the command, and the types. With --if-stale
+// only when the sources have changed.
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -147,6 +148,12 @@ async function main() {
       minify: true,
       sourcemap: false,
       legalComments: "none", // the licences lie beside it, whole
+    }),
+    build({
+      ...common,
+      entryPoints: ["lib/data/worker.ts"],
+      outfile: join(fresh, "data-worker.js"),
+      plugins: [throughFaces],
     }),
     build({
       ...common,
