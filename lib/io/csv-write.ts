@@ -75,18 +75,19 @@ async function* lines(
 /**
  * Writes rows (objects by column, or arrays) as a CSV file, gzipped where the name ends in .gz: a table, an array, or
  * whatever a generator makes, one row at a time. Whatever goes wrong, the path holds the old file or the new one whole.
+ * Into a stream such as `process.stdout` the rows go as they come, no faster than it takes them.
  *
  * @throws ValueError for rows of different lengths and fields that are no text or number
  * @example
  * await io.writeCsv("out.csv", [{ id: 1, label: "cat" }, { id: 2, label: "dog" }]);
  */
 export async function writeCsv(
-  path: string,
+  path: string | NodeJS.WritableStream,
   rows: Rows<Readonly<Record<string, Field>> | readonly Field[]>,
   options: CsvWriteOptions = {},
 ): Promise<void> {
   checkOptions(options, ["header", "delimiter"], "writeCsv");
-  const { delimiter = /\.tsv(\.gz)?$/i.test(path) ? "\t" : ",", header } = options;
+  const { delimiter = typeof path === "string" && /\.tsv(\.gz)?$/i.test(path) ? "\t" : ",", header } = options;
   if (typeof delimiter !== "string" || delimiter === "" || /["\n\r]/.test(delimiter)) {
     throw new ValueError(`writeCsv: delimiter must be a text such as ",", got ${describe(delimiter)}`);
   }
@@ -94,6 +95,12 @@ export async function writeCsv(
     throw new ValueError(`writeCsv: header must be names or false, got ${describe(header)}`);
   }
   const text = lines(rows, { header, delimiter });
+  if (typeof path !== "string") {
+    for await (const piece of text) {
+      await new Promise<void>((resolve, reject) => path.write(piece, (error) => (error ? reject(error) : resolve())));
+    }
+    return;
+  }
   await replaceFile(path, async (file) => {
     if (!isGzipName(path)) {
       for await (const piece of text) await file.writeFile(piece);

@@ -3,7 +3,7 @@ import { checkOptions, describe } from "../check.js";
 import { FileError, ValueError } from "../errors.js";
 import { ColumnBuilder, type ColumnPlan, choose } from "./columns.js";
 import { chunks } from "./file.js";
-import { checkSource, labelOf, type Source } from "./source.js";
+import { checkSource, isStream, labelOf, type Source, type Stream } from "./source.js";
 import {
   type ColumnType,
   checkColumnType,
@@ -57,8 +57,10 @@ interface Settings extends Omit<CsvOptions, "target" | "missing"> {
   readonly label: string;
 }
 
-function settingsOf(source: Source, options: CsvOptions, op: string, more: readonly string[] = []): Settings {
-  checkSource(source, op);
+function settingsOf(source: Source | Stream, options: CsvOptions, op: string, more: readonly string[] = []): Settings {
+  if (!isStream(source)) checkSource(source, op);
+  else if (!options.schema)
+    throw new ValueError(`${op}: a stream can be read once only, so it needs the option schema`);
   checkOptions(options, [...OPTIONS, ...more], op);
   const label = labelOf(source);
   const { header = true, target = [], limit = Number.POSITIVE_INFINITY, missing = MISSING, fill = "error" } = options;
@@ -107,7 +109,7 @@ interface Fields {
 }
 
 /** The records of a CSV source, as many at a time as come with a piece of the file. */
-async function* records(source: Source, { delimiter, comment, label }: Settings): AsyncGenerator<Fields[]> {
+async function* records(source: Source | Stream, { delimiter, comment, label }: Settings): AsyncGenerator<Fields[]> {
   const { Parser } = await import("csv-parse");
   let ready: Fields[] = [];
   let before = 0;
@@ -201,7 +203,7 @@ function plansOf(names: readonly string[], settings: Settings): ColumnPlan[] {
 
 /** Goes through a file once, from builders to builders of `batch` rows; `keep` as in ColumnBuilder. */
 async function* batches(
-  source: Source,
+  source: Source | Stream,
   settings: Settings,
   { batch = Number.POSITIVE_INFINITY, keep = true, mixed = new Set<string>() } = {},
 ): AsyncGenerator<{ builders: ColumnBuilder[]; lines: number[] }> {
@@ -306,7 +308,8 @@ export async function inferCsvSchema(source: Source, options: CsvOptions = {}): 
 
 /**
  * A CSV file in tables of at most `batchSize` rows (default 1024), for files larger than memory. Without a `schema` the
- * file is gone through once before, to infer one. Can be iterated again; leaving a loop early closes the file.
+ * file is gone through once before, to infer one. Can be iterated again; leaving a loop early closes the file. A stream
+ * of bytes, such as `process.stdin`, comes once only, and needs a schema.
  *
  * @example
  * // Predictions for a file of any size, into another one.
@@ -319,7 +322,7 @@ export async function inferCsvSchema(source: Source, options: CsvOptions = {}): 
  * await io.writeCsv("out.csv", predictions());
  */
 export function csvBatches(
-  source: Source,
+  source: Source | Stream,
   { batchSize = 1024, ...options }: CsvOptions & { batchSize?: number } = {},
 ): AsyncIterable<Table> {
   const settings = settingsOf(source, options, "csvBatches", ["batchSize"]);
@@ -329,7 +332,7 @@ export function csvBatches(
   let { schema } = options;
   return {
     async *[Symbol.asyncIterator]() {
-      schema ??= await inferCsvSchema(source, options);
+      schema ??= await inferCsvSchema(source as Source, options);
       const known = { ...settings, schema, target: schema.target };
       for await (const { builders, lines } of batches(source, known, { batch: batchSize })) {
         yield new Table(
@@ -344,7 +347,7 @@ export function csvBatches(
 }
 
 /** A CSV file row by row, as objects by the columns' names; otherwise as `csvBatches`. */
-export function csvRows(source: Source, options: CsvOptions = {}): AsyncIterable<Row> {
+export function csvRows(source: Source | Stream, options: CsvOptions = {}): AsyncIterable<Row> {
   const tables = csvBatches(source, options);
   return {
     async *[Symbol.asyncIterator]() {

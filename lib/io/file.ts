@@ -2,7 +2,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { FileError } from "../errors.js";
 import { builtin } from "../package.js";
-import { labelOf, type Source } from "./source.js";
+import { isStream, labelOf, type Source, type Stream } from "./source.js";
 
 const opened = (path: string): Promise<FileHandle> =>
   open(path, "r").catch((error: NodeJS.ErrnoException) => {
@@ -62,7 +62,11 @@ export async function withRandomAccess<R>(
 
 const CHUNK = 1 << 18;
 
-async function* rawChunks(source: Source): AsyncGenerator<Buffer> {
+async function* rawChunks(source: Source | Stream): AsyncGenerator<Buffer> {
+  if (isStream(source)) {
+    for await (const { buffer, byteOffset, length } of source) yield Buffer.from(buffer, byteOffset, length);
+    return;
+  }
   if (typeof source === "string") {
     const file = await opened(source);
     try {
@@ -88,7 +92,10 @@ async function* rawChunks(source: Source): AsyncGenerator<Buffer> {
  * The bytes of a source in pieces. What begins with gzip's mark is unpacked, whatever its name; leaving the loop early
  * closes the file.
  */
-export async function* chunks(source: Source, onStart: (packed: boolean) => void = () => {}): AsyncGenerator<Buffer> {
+export async function* chunks(
+  source: Source | Stream,
+  onStart: (packed: boolean) => void = () => {},
+): AsyncGenerator<Buffer> {
   const raw = rawChunks(source);
   try {
     const first = await raw.next();

@@ -527,6 +527,7 @@ export class Trainer implements Loop {
     } finally {
       back();
       module.sink = null;
+      if (!heard) ledger.reset(); // a module may have one metric for both
     }
   }
 

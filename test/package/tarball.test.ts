@@ -37,7 +37,10 @@ describe("the installed package", () => {
       readdirSync(join(user.folder, "node_modules"))
         .filter((name) => !name.startsWith("."))
         .sort(),
-    ).toEqual(["bindings", "csv-parse", "file-uri-to-path", "hyparquet", "nablajs"]);
+    ).toEqual([
+      ...["ansi-regex", "bindings", "cli-progress", "csv-parse", "emoji-regex", "file-uri-to-path", "hyparquet"],
+      ...["is-fullwidth-code-point", "nablajs", "string-width", "strip-ansi"],
+    ]);
   });
 
   it("works from ESM", () => {
