@@ -83,8 +83,8 @@ export function tap(
   parts: Iterable<Module>,
   seen: (part: Module, input: unknown, output: unknown) => void,
 ): () => void {
-  const tapped = [...parts];
-  for (const part of tapped) {
+  const tapped = [...parts].map((part) => ({ part, own: Object.getOwnPropertyDescriptor(part, "forward") }));
+  for (const { part } of tapped) {
     const { forward } = part;
     Object.defineProperty(part, "forward", {
       configurable: true,
@@ -97,7 +97,10 @@ export function tap(
     });
   }
   return () => {
-    for (const part of tapped) delete (part as { forward?: unknown }).forward;
+    for (const { part, own } of tapped) {
+      if (own) Object.defineProperty(part, "forward", own);
+      else delete (part as { forward?: unknown }).forward;
+    }
   };
 }
 

@@ -127,7 +127,7 @@ export class Trainer implements Loop {
     const own = verbose > 0 && !callbacks.some((c) => c instanceof Progress) ? [new Progress(verbose as 1 | 2)] : [];
     // Those that save the state of the others come last.
     const all = [...own, ...callbacks];
-    this.callbacks = [...all.filter((c) => !c.last), ...all.filter((c) => c.last)];
+    this.callbacks = all.sort((a, b) => Number(a.last) - Number(b.last));
     for (const c of this.callbacks) c.loop = this;
     this.pace = new Pace(getDevice(this.settings.device));
   }

@@ -79,8 +79,8 @@ async function train(list: readonly Callback[], options: TrainerOptions = {}, mo
 }
 
 describe("runs that go on", () => {
-  const make = (at: string) => [
-    new callbacks.BackupAndRestore(join(at, "backup"), { saveFreq: 4 }),
+  const make = (at: string, saveFreq: number | "epoch" = 4) => [
+    new callbacks.BackupAndRestore(join(at, "backup"), { saveFreq }),
     new callbacks.ModelCheckpoint(join(at, "best", "{epoch}.ckpt"), { saveTopK: 2, saveLast: true }),
     new callbacks.ExponentialMovingAverage({ decay: 0.8 }),
     new callbacks.EarlyStopping({ patience: 3 }),
@@ -102,18 +102,21 @@ describe("runs that go on", () => {
       },
     });
 
-  test("killed in the middle of an epoch, started again: the same bits, files and logs", async () => {
-    const [one, two] = [fresh(), fresh()];
-    const whole = results(one, await train(make(one)));
-    expect(Object.keys(whole.history)).toEqual(["loss", "val_loss", "learning_rate"]);
-    expect(new Set(whole.history.learning_rate).size).toBeGreaterThan(1);
-    await expect(train([...make(two), bomb(15)])).rejects.toThrow("killed");
-    expect(existsSync(join(two, "backup", "backup.ckpt"))).toBe(true);
-    manualSeed(99); // which the restored state undoes
-    const again = results(two, await train(make(two), {}, new Net()));
-    expect(again).toEqual(whole);
-    expect(existsSync(join(two, "backup"))).toBe(false);
-  });
+  test.each([4, "epoch"] as const)(
+    "killed in the middle of an epoch, started again: the same bits, files and logs (%s)",
+    async (saveFreq) => {
+      const [one, two] = [fresh(), fresh()];
+      const whole = results(one, await train(make(one)));
+      expect(Object.keys(whole.history)).toEqual(["loss", "val_loss", "learning_rate"]);
+      expect(new Set(whole.history.learning_rate).size).toBeGreaterThan(1);
+      await expect(train([...make(two, saveFreq), bomb(15)])).rejects.toThrow("killed");
+      expect(existsSync(join(two, "backup", "backup.ckpt"))).toBe(true);
+      manualSeed(99); // which the restored state undoes
+      const again = results(two, await train(make(two, saveFreq), {}, new Net()));
+      expect(again).toEqual(whole);
+      expect(existsSync(join(two, "backup"))).toBe(false);
+    },
+  );
 
   test("interrupted: the backup stays, nothing final is done, and the same trainer goes on", async () => {
     const [one, two] = [fresh(), fresh()];

@@ -1,5 +1,4 @@
 // Logs as files: CSV for tables, JSON lines for programs.
-import { existsSync } from "node:fs";
 import { appendFile, type FileHandle, mkdir, open, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { checkOptions, describe } from "../../check.js";
@@ -47,8 +46,10 @@ export class CSVLogger extends Callback {
     this.append = append;
   }
 
-  override onTrainBegin(_logs: Logs): void {
+  override async onTrainBegin(_logs: Logs): Promise<void> {
     this.columns = undefined;
+    await mkdir(dirname(this.filename), { recursive: true });
+    await appendFile(this.filename, ""); // better refused now than after an epoch
   }
 
   override async onEpochEnd(epoch: number, logs: Logs): Promise<void> {
@@ -62,8 +63,7 @@ export class CSVLogger extends Callback {
   /** The columns of the file, which is begun or continued at the first epoch. */
   private async begin(epoch: number): Promise<string[]> {
     if (this.columns) return this.columns;
-    await mkdir(dirname(this.filename), { recursive: true });
-    const goesOn = (this.append ?? epoch > 0) && existsSync(this.filename);
+    const goesOn = this.append ?? epoch > 0;
     const [header = "", ...lines] = goesOn ? await this.lines() : [];
     this.columns = header === "" ? ["epoch"] : this.unquoted(header);
     // A run that goes on may have been killed after it had written more than it goes on from.
