@@ -1,10 +1,8 @@
 // Trains a classifier on 1797 handwritten digits of 8×8 pixels (examples/data/digits.csv.gz: values 0–16, label last),
 // shows progress, evaluates it on digits that it has not seen, and writes a report to runs/digits/report.html.
-import { readFileSync } from "node:fs";
 import { callbacks, data, io, manualSeed, nn, optim } from "nablajs";
 
 const SEED = 7;
-const directory = "runs/digits";
 
 manualSeed(SEED);
 const header = [...Array.from({ length: 64 }, (_, i) => `pixel ${i}`), "digit"];
@@ -28,22 +26,17 @@ model.compile({
   metrics: ["accuracy"],
 });
 
-const started = performance.now();
 await model.fit(new data.DataLoader(train, { batchSize: 32, shuffle: true, seed: SEED }), {
   epochs: 60,
   validationData: validation,
   callbacks: [new callbacks.EarlyStopping({ monitor: "val_loss", patience: 12 })], // goes back to the best weights
-  directory,
-  report: true,
+  directory: "runs/digits",
+  report: true, // what the curves say, and runs/digits/report.html
 });
-console.log(`trained in ${((performance.now() - started) / 1000).toFixed(1)} s`);
 model.summary();
 
 const { loss, accuracy } = await model.evaluate(test, { verbose: 0 });
 console.log(`test: loss ${loss.toFixed(4)}, accuracy ${accuracy.toFixed(4)}`);
-const words = /<p class="verdict">(.*?)<\/p>/s.exec(readFileSync(`${directory}/report.html`, "utf8"));
-if (words) console.log(words[1]);
-console.log(`report: ${directory}/report.html`);
 if (accuracy < 0.96) {
   console.error("the test accuracy is below 0.96");
   process.exitCode = 1;
