@@ -1,5 +1,6 @@
 // What a module's steps are recorded as, kept between the Trainers that run it; and how evaluation steps are run.
 import { modes } from "../graph/modes.js";
+import { keepModes } from "../nn/mode.js";
 import { Ledger } from "./ledger.js";
 import type { Batch, TrainModule } from "./module.js";
 import { Recorded, type TrainStep } from "./step.js";
@@ -67,13 +68,7 @@ export function withoutGrad<R>(fn: () => R): R {
 
 /** Evaluation mode; gives the way back to what each part was in. */
 export function evaluationMode(module: TrainModule): () => void {
-  const parts = [...module.subject().modules()];
-  const before = parts.map((m) => m.training);
+  const back = keepModes(module.subject());
   module.subject().eval();
-  return () => {
-    // Parts come after what they are part of, whose mode they take first.
-    parts.forEach((m, i) => {
-      if (m.training !== before[i]) m.train(before[i]);
-    });
-  };
+  return back;
 }

@@ -17,6 +17,7 @@ import { Pace } from "./pace.js";
 import { type Plan, planOf } from "./plan.js";
 import { Progress } from "./progress.js";
 import { describeRun, writeRecord } from "./record.js";
+import { reportRun, type Samples } from "./report.js";
 import { load, type Parts, restore, snapshot } from "./resume.js";
 import {
   type Evaluation,
@@ -32,13 +33,6 @@ import { TrainStep } from "./step.js";
 
 /** Steps between two lines of `log.jsonl`, as in Lightning. */
 const STEPS_A_LINE = 50;
-
-/** The report is a face of the package for itself, which few runs load. */
-async function writeReport(directory: string): Promise<void> {
-  const face = "nablajs/report";
-  const report = (await import(face)) as { writeReport(directory: string): Promise<unknown> };
-  await report.writeReport(directory);
-}
 
 /**
  * Trains a `TrainModule`, in the style of PyTorch Lightning. Keras's `model.fit` runs the same loop.
@@ -200,10 +194,25 @@ export class Trainer implements Loop {
       await module.onTrainEnd();
       await this.call("onTrainEnd", this.validation);
       await module.onFitEnd();
-      if (settings.directory !== undefined) await writeRecord(this, { running: false });
-      if (settings.report) await writeReport(settings.directory as string);
+      if (settings.directory !== undefined) {
+        await writeRecord(this, { running: false });
+        if (settings.report && !this.interrupted) await this.report(module, val, settings.directory);
+      }
       return this.history;
     });
+  }
+
+  private async report(module: TrainModule, validation: Source | null, directory: string): Promise<void> {
+    const samples: Samples[] = [];
+    if (validation) {
+      const most = limited(this.settings.limits.validate, validation.length);
+      await this.eachBatch(module, validation, most, (batch) => {
+        const found = module.samplesOf(batch);
+        if (found) samples.push(found);
+      });
+    }
+    const told = await reportRun(module, directory, samples);
+    if (this.settings.verbose > 0) console.log(told);
   }
 
   /** @internal One update with one batch; gives what it logs. */
@@ -494,6 +503,7 @@ export class Trainer implements Loop {
     } finally {
       back();
       module.sink = null;
+      if (!heard) ledger.reset(); // a module may have one metric for both
     }
   }
 
