@@ -1,7 +1,7 @@
 // The program of a DataLoader's worker thread: makes the dataset, then loads the batches it is asked for.
 import { parentPort, workerData } from "node:worker_threads";
 import { type data, setRngState, Tensor } from "../index.js";
-import type { Answer, Loaded, Packed, Request } from "./workers.js";
+import type { Answer, Packed, Request } from "./workers.js";
 
 const port = parentPort as NonNullable<typeof parentPort>;
 const { url, name, args } = workerData as { url: string; name: string; args: unknown[] };
@@ -27,20 +27,24 @@ async function pack(value: unknown, memory: ArrayBuffer[]): Promise<Packed> {
   return { plain: value };
 }
 
-port.on("message", async ({ id, indices, length, rng }: Request) => {
+async function load({ id, indices, length, rng }: Request): Promise<void> {
   const memory: ArrayBuffer[] = [];
-  const answer: Answer = await (async (): Promise<Loaded> => {
+  const failed = ({ name, message, stack }: Error): Answer => ({ id, error: { name, message, stack } });
+  try {
     const source = await dataset;
     if (source.length !== length) {
       throw new Error(`the dataset has ${source.length} samples in the worker and ${length} in the main thread`);
     }
     setRngState(rng);
-    return { id, batch: await pack(await source.batch(indices), memory) };
-  })().catch((error: Error) => ({ id, error: { name: error?.name, message: error?.message, stack: error?.stack } }));
-  try {
-    port.postMessage(answer, "batch" in answer ? memory : []);
+    const batch = await pack(await source.batch(indices), memory);
+    port.postMessage({ id, batch } satisfies Answer, memory); // refuses what cannot be sent, such as functions
   } catch (error) {
-    const { name, message, stack } = error as Error; // a sample that cannot be sent, such as a function
-    port.postMessage({ id, error: { name, message, stack } } satisfies Answer);
+    port.postMessage(failed(error instanceof Error ? error : new Error(String(error))));
   }
+}
+
+// One batch after the other: two at once would take each other's random numbers.
+let last: Promise<void> = Promise.resolve();
+port.on("message", (request: Request) => {
+  last = last.then(() => load(request));
 });

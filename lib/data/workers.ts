@@ -75,7 +75,7 @@ export class WorkerPool {
       worker.on("message", (answer: Answer) => {
         const { resolve, reject } = waiting.get(answer.id) as Waiting;
         waiting.delete(answer.id);
-        if (waiting.size === 0) worker.unref();
+        if (waiting.size === 0 && !this.closing) worker.unref(); // `close` waits for the exit
         if ("error" in answer) reject(failure(answer.error));
         else resolve(unpack(answer.batch));
       });

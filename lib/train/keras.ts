@@ -21,6 +21,7 @@ import { asTensor, type Feed, type Home, isList } from "./feed.js";
 import { type Loss, type LossLike, lossOf } from "./losses.js";
 import { type AnyOptimizer, type Batch, type OptimizerSetup, TrainModule } from "./module.js";
 import { type Measure, type MetricLike, measureOf, type OptimizerLike, optimizerOf } from "./names.js";
+import type { Samples } from "./report.js";
 import { argumentsOf, tap, trace } from "./summary.js";
 
 /** One for all outputs, or one each: in a list, or by the names of the outputs. */
@@ -325,6 +326,17 @@ export class CompiledModule extends TrainModule {
 
   override testStep(batch: Batch): Tensor {
     return this.measure(batch, "", "test");
+  }
+
+  override samplesOf(batch: Batch): Samples | null {
+    const [x, y] = this.parts(batch, "validate");
+    if (!(x instanceof Tensor && y instanceof Tensor) || this.#outputs?.length !== 1) return null;
+    const { loss } = this.#outputs[0];
+    if (loss?.family === "labels") return { x, y: cast(reshape(y, [-1]), "int64") };
+    if (loss?.family === "classes") return { x, y: argmax(y, -1) };
+    // A score for class 1 against labels 0 and 1.
+    const binary = loss !== undefined && loss.takes !== "values" && y.numel === y.shape[0];
+    return binary ? { x, y: cast(reshape(y, [-1]), "int64"), threshold: loss.takes === "logits" ? 0 : 0.5 } : { x, y };
   }
 
   override predictStep(batch: Batch): unknown {

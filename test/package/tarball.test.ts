@@ -1,5 +1,5 @@
 // The installed package, used from ESM, CommonJS, TypeScript and a bundle, without a compiler on PATH.
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -63,6 +63,15 @@ describe("the installed package", () => {
        console.log(missing.length, Object.keys(cjs).length === Object.keys(esm).length);`,
     );
     expect(runs("both.mjs")).toBe("0 true\n");
+  });
+
+  it("does not have Node search the library's text for names when it is imported", () => {
+    for (const face of ["index.mjs", "bench.mjs", "report.mjs"]) {
+      const text = readFileSync(join(user.home, "dist", face), "utf8");
+      const imported = [...text.matchAll(/^import \w+ from "(.*)"/gm)].map(([, path]) => path);
+      expect(imported).toHaveLength(1);
+      expect(statSync(join(user.home, "dist", imported[0])).size).toBeLessThan(200);
+    }
   });
 
   it("loads neither anything native nor the benchmarking core nor a parser when it is imported", () => {
