@@ -3,6 +3,7 @@ import "./ops/arithmetic.js";
 
 export * as data from "./data/index.js";
 export { devices, setDefaultDevice } from "./device/registry.js";
+export * from "./diagnosis/index.js";
 export * from "./errors.js";
 export { type Examination, examine } from "./examination.js";
 export type { BackwardOptions } from "./graph/backward.js";
@@ -112,7 +113,8 @@ export { Tensor } from "./tensor/tensor.js";
 export { Callback, type Hooked, type Logs, type Loop } from "./train/callback.js";
 export * as callbacks from "./train/callbacks/index.js";
 export { History } from "./train/history.js";
-export type { ClassWeight, CompileOptions } from "./train/keras.js";
+export { type ClassWeight, CompiledModule, type CompileOptions } from "./train/keras.js";
+export { type Loss, type LossLike, lossOf } from "./train/losses.js";
 export { type LrFindOptions, type LrFindResult, lrFind } from "./train/lrfind.js";
 export {
   type Batch,

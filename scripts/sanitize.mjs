@@ -1,5 +1,5 @@
 // Builds the C++ tests of test/native with the kernels, under the address and undefined-behaviour sanitizers, and runs
-// each on every instruction set of this machine; then under the thread sanitizer. `node scripts/sanitize.mjs [test…]`
+// each on every instruction set of this machine; the same under the thread sanitizer. `node scripts/sanitize.mjs [test…]`
 import { spawn } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -41,19 +41,27 @@ function execute(command, args, options = {}) {
   });
 }
 
-/** Runs the jobs, as many at once as there are cores; the results in order. */
-async function inParallel(jobs) {
-  const results = new Array(jobs.length);
-  let next = 0;
-  const worker = async () => {
-    while (next < jobs.length) {
-      const i = next++;
-      results[i] = await jobs[i]();
+let idle = availableParallelism();
+const waiting = [];
+/** Runs a job when a core is free, in the order of the calls: both builds and all tests share the cores. */
+function queued(job) {
+  const start = () => {
+    while (idle > 0 && waiting.length > 0) {
+      idle--;
+      waiting
+        .shift()()
+        .finally(() => {
+          idle++;
+          start();
+        });
     }
   };
-  await Promise.all(Array.from({ length: availableParallelism() }, worker));
-  return results;
+  return new Promise((resolve) => {
+    waiting.push(() => job().then(resolve));
+    start();
+  });
 }
+const inParallel = (jobs) => Promise.all(jobs.map(queued));
 
 /** Compiles everything for one mode and links the tests; returns their programs, or undefined. */
 async function build(mode, tests) {
@@ -130,25 +138,28 @@ async function runTest(mode, test, program, isa) {
   return ok ? "passed" : isAbsent ? "skipped" : "failed";
 }
 
+/** Builds and runs the tests of one mode; their verdicts. */
+async function sanitize(mode, tests) {
+  const suited = tests.filter((test) => special[test]?.modes.includes(mode) ?? true);
+  say(`building ${suited.length} native tests for the ${mode} sanitizer`);
+  const programs = await build(mode, suited);
+  if (!programs) {
+    say(`they do not build with the ${mode} sanitizer`);
+    return ["failed"];
+  }
+  return inParallel(
+    programs.flatMap((program, i) => modes[mode].isas.map((isa) => () => runTest(mode, suited[i], program, isa))),
+  );
+}
+
 async function main(wanted) {
   const tests = readdirSync(join(root, "test/native"))
     .filter((name) => name.endsWith(".cc"))
     .map((name) => name.slice(0, -3))
     .filter((name) => wanted.length === 0 || wanted.includes(name));
   const count = { passed: 0, failed: 0, skipped: 0 };
-  for (const mode of Object.keys(modes)) {
-    const suited = tests.filter((test) => special[test]?.modes.includes(mode) ?? true);
-    say(`building ${suited.length} native tests for the ${mode} sanitizer`);
-    const programs = await build(mode, suited);
-    if (!programs) {
-      say(`they do not build with the ${mode} sanitizer`);
-      count.failed++;
-      continue;
-    }
-    for (const [i, program] of programs.entries()) {
-      for (const isa of modes[mode].isas) count[await runTest(mode, suited[i], program, isa)]++;
-    }
-  }
+  const verdicts = await Promise.all(Object.keys(modes).map((mode) => sanitize(mode, tests)));
+  for (const verdict of verdicts.flat()) count[verdict]++;
   rmSync(out, { recursive: true, force: true });
   console.log(`${count.passed} passed, ${count.failed} failed, ${count.skipped} skipped`);
   return count.failed === 0;

@@ -5,8 +5,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readJson, run, say, tool } from "./lib.mjs";
 
-/** Tests of the packaging, the loader and the sources do not depend on the device that is asked for. */
-const deviceIndependent = ["test/package/**", "test/device/addon*", "test/repository*", "test/bench/harness*"];
+/**
+ * What does not depend on the device that is asked for: packaging, sources, the devices by themselves, and the rows that
+ * name their device.
+ */
+const deviceIndependent = [
+  "test/package/**",
+  "test/repository*",
+  "test/bench/harness*",
+  "test/native/**",
+  "test/device/**",
+  "test/ops/conformance*",
+];
 
 const node = (path, ...args) => run(process.execPath, [tool(path), ...args]);
 const reports = mkdtempSync(join(tmpdir(), "nabla-test-"));

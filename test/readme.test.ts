@@ -1,20 +1,26 @@
-// The README's programs run, and print what their comments say.
+// The programs of the README and of the guides for users run, and print what their comments say.
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const blocks = [...readFileSync(`${root}README.md`, "utf8").matchAll(/```js\n(.*?)```/gs)].map((m) => m[1]);
+const pages = ["README.md", "docs/from-keras.md", "docs/from-pytorch.md"];
+const programs = pages.flatMap((page) =>
+  [...readFileSync(join(root, page), "utf8").matchAll(/```js\n(.*?)```/gs)].map((m, i) => [page, i + 1, m[1]] as const),
+);
 
-test("there are programs", () => expect(blocks.length).toBeGreaterThanOrEqual(4));
+test("there are programs on every page", () => {
+  for (const page of pages) expect(programs.some(([of]) => of === page)).toBe(true);
+});
 
-test.each(blocks.map((code, i) => [i + 1, code] as const))("program %i", (i, code) => {
+test.each(programs)("%s, program %i", (page, i, code) => {
   // Inside the package, so that its own name resolves to the built files.
-  const file = `${root}.readme-${process.pid}-${i}.mjs`;
-  const folder = mkdtempSync(join(tmpdir(), "nabla-readme-")); // for the files that it writes
+  const file = `${root}.${page.replace(/\W/g, "-")}-${process.pid}-${i}.mjs`;
+  const folder = mkdtempSync(join(tmpdir(), "nabla-page-")); // for the files that it reads and writes
+  cpSync(join(root, "examples/data/iris.csv"), join(folder, "iris.csv"));
   writeFileSync(file, code);
   try {
     const printed = execFileSync(process.execPath, [file], { encoding: "utf8", cwd: folder }).replace(/\s+/g, "");

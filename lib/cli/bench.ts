@@ -21,7 +21,7 @@ import {
   workOf,
 } from "../bench/index.js";
 import { devices, examine, rand, setDefaultDevice, setNumThreads } from "../index.js";
-import { parse, UsageError } from "./usage.js";
+import { parse, UsageError, wholeNumber } from "./usage.js";
 
 const help = `Usage: nabla bench [options]
 
@@ -57,7 +57,7 @@ export async function bench(args: string[]): Promise<number> {
     help,
   );
   if (!options) return 0;
-  const rounds = whole(options.rounds as string, "rounds");
+  const rounds = wholeNumber(options.rounds as string, "rounds");
   const wanted = chosen(options.only);
   if (options.device !== undefined) {
     if (!devices().includes(options.device)) {
@@ -65,7 +65,7 @@ export async function bench(args: string[]): Promise<number> {
     }
     setDefaultDevice(options.device);
   }
-  if (options.threads !== undefined) setNumThreads(whole(options.threads, "threads"));
+  if (options.threads !== undefined) setNumThreads(wholeNumber(options.threads, "threads"));
 
   const { defaultDevice, isa, threads } = examine();
   const machine = describeMachine();
@@ -126,12 +126,6 @@ export async function bench(args: string[]): Promise<number> {
   else if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(report, null, 1)}\n`);
   if (stop.signal.aborted) return 130;
   return outcomes.some(({ variants }) => variants.some(({ error }) => error)) ? 1 : 0;
-}
-
-function whole(text: string, name: string): number {
-  const n = Number(text);
-  if (!Number.isInteger(n) || n < 1) throw new UsageError(`--${name}: a whole number from 1 on, got ${text}`);
-  return n;
 }
 
 function chosen(only: string | undefined): (row: Row) => boolean {

@@ -1,15 +1,17 @@
 // DataLoader: batches of a dataset, shuffled by a seed, prepared ahead, from any position on.
 import { checkFunction, checkOptions, describe } from "../check.js";
 import { ValueError } from "../errors.js";
-import { noGrad } from "../graph/modes.js";
 import { indexSelect } from "../ops/indexing.js";
-import { narrow } from "../ops/movement.js";
-import { clone } from "../ops/pointwise.js";
 import { randperm } from "../ops/random.js";
 import { fromTyped } from "../tensor/create.js";
-import { defaultGenerator, Generator } from "../tensor/random.js";
+import { Generator } from "../tensor/random.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { Dataset, rowsOf } from "./dataset.js";
+import { demandFinite } from "./finite.js";
+import { originOf } from "./module.js";
+import { drawSeed } from "./random.js";
+import { Rows } from "./rows.js";
+import { WorkerPool } from "./workers.js";
 
 export interface DataLoaderOptions<T> {
   /** Samples a batch. Default 1. */
@@ -20,8 +22,15 @@ export interface DataLoaderOptions<T> {
   dropLast?: boolean;
   /** Decides the orders: the same seed gives the same ones. Default: one that `manualSeed` decides. */
   seed?: number;
-  /** Batches prepared ahead while one is worked on. Default 2. */
+  /** Batches prepared ahead while one is worked on; with workers, by each of them. Default 2. */
   prefetch?: number;
+  /**
+   * Threads that load batches, each with a copy of the dataset, which must be one of `data.fromModule`. Order and batches
+   * are the same for any number of them; they begin and end with each epoch. Default 0: batches are loaded in this thread.
+   */
+  workers?: number;
+  /** Refuse batches with NaN or infinite values, naming the sample. Reads each batch back. Default false. */
+  checkFinite?: boolean;
   /** Joins samples to a batch. Default `data.collate`. */
   collate?: (samples: T[]) => T | Promise<T>;
 }
@@ -46,6 +55,7 @@ export class DataLoader<T> implements AsyncIterable<T> {
   readonly batchSize: number;
   private readonly settings: Required<Omit<DataLoaderOptions<T>, "collate" | "batchSize" | "seed">>;
   private readonly join: DataLoaderOptions<T>["collate"];
+  private readonly source: ReturnType<typeof originOf> | undefined;
   private seed: number;
   private epoch = 0;
   private position = 0;
@@ -56,9 +66,17 @@ export class DataLoader<T> implements AsyncIterable<T> {
     readonly dataset: Dataset<T>,
     options: DataLoaderOptions<T> = {},
   ) {
-    const known = ["batchSize", "shuffle", "dropLast", "seed", "prefetch", "collate"];
+    const known = ["batchSize", "shuffle", "dropLast", "seed", "prefetch", "workers", "checkFinite", "collate"];
     checkOptions(options, known, "DataLoader");
-    const { batchSize = 1, shuffle = false, dropLast = false, prefetch = 2, collate } = options;
+    const {
+      batchSize = 1,
+      shuffle = false,
+      dropLast = false,
+      prefetch = 2,
+      workers = 0,
+      checkFinite = false,
+      collate,
+    } = options;
     if (!(dataset instanceof Dataset)) {
       throw new ValueError(
         `DataLoader: a Dataset is needed, got ${describe(dataset)}; new data.TensorDataset(x, y) makes one of tensors`,
@@ -70,16 +88,26 @@ export class DataLoader<T> implements AsyncIterable<T> {
     if (!Number.isInteger(prefetch) || prefetch < 0) {
       throw new ValueError(`DataLoader: prefetch must be an integer ≥ 0, got ${describe(prefetch)}`);
     }
+    if (!Number.isInteger(workers) || workers < 0) {
+      throw new ValueError(`DataLoader: workers must be an integer ≥ 0, got ${describe(workers)}`);
+    }
+    if (workers > 0) {
+      this.source = originOf(dataset);
+      if (collate) {
+        throw new ValueError(
+          "DataLoader: collate is a function of this thread; with workers give the dataset a batch method of its own",
+        );
+      }
+    }
     if (collate) checkFunction(collate, "DataLoader: collate");
     if (dataset.length === 0) throw new ValueError("DataLoader: the dataset is empty");
     if (dropLast && dataset.length < batchSize) {
       throw new ValueError(`DataLoader: ${dataset.length} samples make no batch of ${batchSize} with dropLast`);
     }
     this.batchSize = batchSize;
-    this.settings = { shuffle, dropLast, prefetch };
+    this.settings = { shuffle, dropLast, prefetch, workers, checkFinite };
     this.join = collate;
-    // A number below 2^53 of the default generator's sequence.
-    this.seed = options.seed ?? (defaultGenerator.seed * 31 + defaultGenerator.take(1)) % 2 ** 53;
+    this.seed = options.seed ?? drawSeed();
   }
 
   /** Batches an epoch. */
@@ -95,74 +123,81 @@ export class DataLoader<T> implements AsyncIterable<T> {
     return Array.from(randperm(n, { device: "js", generator: this.generator() }).dataSync() as BigInt64Array, Number);
   }
 
-  private async load(order: readonly number[], batch: number): Promise<T> {
+  private async load(order: readonly number[], batch: number, pool: WorkerPool | undefined): Promise<T> {
     const indices = order.slice(batch * this.batchSize, (batch + 1) * this.batchSize);
+    const loaded = await this.samples(indices, batch, pool);
+    if (this.settings.checkFinite) await demandFinite(loaded, indices);
+    return loaded;
+  }
+
+  private async samples(indices: readonly number[], batch: number, pool: WorkerPool | undefined): Promise<T> {
+    if (pool && this.source) {
+      // Random numbers of a batch follow from its place alone, whichever worker loads it.
+      const rng = { seed: this.seed, offset: 2 ** 52 + ((this.epoch * this.length + batch) % 2 ** 28) * 2 ** 24 };
+      return (await pool.load(indices.map(this.source.number), rng)) as T;
+    }
     if (!this.join) return this.dataset.batch(indices);
     return this.join(await Promise.all(indices.map((i) => this.dataset.get(i))));
   }
 
-  async *[Symbol.asyncIterator](): AsyncIterator<T> {
+  async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
     const order = this.order();
-    const { length } = this;
+    const { length, epoch } = this;
+    const { workers, prefetch } = this.settings;
+    const pool = this.source && new WorkerPool(workers, this.source.origin, this.source.length);
     const ahead: Promise<T>[] = [];
+    const most = pool ? Math.max(1, prefetch) * workers : prefetch;
     let next = this.position;
-    const epoch = this.epoch;
-    while (this.position < length) {
-      while (next < length && ahead.length <= this.settings.prefetch) {
-        const batch = this.load(order, next++);
-        batch.catch(() => {}); // thrown when its turn comes
-        ahead.push(batch);
+    try {
+      while (this.position < length) {
+        while (next < length && ahead.length <= most) {
+          const batch = this.load(order, next++, pool);
+          batch.catch(() => {}); // thrown when its turn comes
+          ahead.push(batch);
+        }
+        const batch = await (ahead.shift() as Promise<T>);
+        this.position++;
+        if (this.position < length) yield batch;
+        else {
+          // Counted before the last batch is given out: who stops after it has seen the whole epoch.
+          this.epoch = epoch + 1;
+          this.position = 0;
+          yield batch;
+          return;
+        }
       }
-      const batch = await (ahead.shift() as Promise<T>);
-      this.position++;
-      if (this.position === length) {
-        // Counted before the last batch is given out: who stops after it has seen the whole epoch.
-        this.epoch = epoch + 1;
-        this.position = 0;
-        yield batch;
-        return;
-      }
-      yield batch;
+    } finally {
+      await pool?.close();
     }
   }
 
   /**
-   * @internal The same without promises, where samples are rows of tensors in memory: the order is made on their device
-   * and a batch is one selection a tensor. Null elsewhere.
+   * @internal The same where samples are rows of tensors in memory: the order is made on their device. Null elsewhere.
    */
-  immediate(): Iterator<T> | null {
-    if (this.join) return null;
+  inMemory(): Rows | null {
+    if (this.join || this.source || this.settings.checkFinite) return null;
     const found = rowsOf(this.dataset);
     if (!found) return null;
     const { tensors, rows } = found;
+    const { device } = tensors[0].storage;
+    if (tensors.some((t) => t.storage.device !== device)) return null;
     if (rows && this.rows?.of !== this.dataset) {
-      const device = tensors[0].storage.device;
       const index = fromTyped(BigInt64Array.from(rows, BigInt), "int64", [rows.length], device);
       this.rows = { of: this.dataset, index };
     }
-    return this.select(tensors, rows && this.rows ? this.rows.index : null);
-  }
-
-  private *select(tensors: readonly Tensor[], rows: Tensor | null): IterableIterator<T> {
+    const own = rows && this.rows ? this.rows.index : null;
     const { length, batchSize, epoch } = this;
     const n = this.dataset.length;
-    const mixed = this.settings.shuffle
-      ? randperm(n, { device: tensors[0].device, generator: this.generator() })
-      : null;
-    const order = mixed && rows ? indexSelect(rows, 0, mixed) : (mixed ?? rows);
-    while (this.position < length) {
+    const mixed = this.settings.shuffle ? randperm(n, { device: device.name, generator: this.generator() }) : null;
+    return new Rows(tensors, mixed && own ? indexSelect(own, 0, mixed) : (mixed ?? own), () => {
+      if (this.epoch !== epoch) return null;
       const at = this.position++ * batchSize;
       if (this.position === length) {
         this.epoch = epoch + 1;
         this.position = 0;
       }
-      const size = Math.min(batchSize, n - at);
-      const index = order && narrow(order, 0, at, size);
-      yield noGrad(() =>
-        tensors.map((t) => (index ? indexSelect(t, 0, index) : clone(narrow(t, 0, at, size)))),
-      ) as unknown as T;
-      if (this.epoch !== epoch) return;
-    }
+      return { at, count: Math.min(batchSize, n - at) };
+    });
   }
 
   /** Where the random numbers of an epoch's order come from. */

@@ -1,6 +1,6 @@
 // Weights in the safetensors format (github.com/huggingface/safetensors, "Format"): eight bytes with the length of a JSON
 // header, the header, the values. Nothing in such a file can be executed.
-import { type FileHandle, open } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import { describe } from "../check.js";
 import type { Device } from "../device/device.js";
 import { defaultDevice, getDevice } from "../device/registry.js";
@@ -10,6 +10,7 @@ import { type DType, dtypeFacts, type TypedArray } from "../tensor/dtype.js";
 import { numelOf, type Shape } from "../tensor/shape.js";
 import { Tensor } from "../tensor/tensor.js";
 import { replaceFile } from "./atomic.js";
+import { fill, withFile } from "./file.js";
 
 const codes: Record<DType, string> = {
   ...{ float64: "F64", float32: "F32", float16: "F16", bfloat16: "BF16" },
@@ -110,26 +111,6 @@ export async function safetensorsInfo(path: string): Promise<SafetensorsInfo> {
     const { entries, metadata } = await readHeader(file, path);
     return { metadata, tensors: Object.fromEntries(entries.map(([k, { dtype, shape }]) => [k, { dtype, shape }])) };
   });
-}
-
-async function withFile<R>(path: string, fn: (file: FileHandle) => Promise<R>): Promise<R> {
-  const file = await open(path, "r").catch((error: NodeJS.ErrnoException) => {
-    throw new FileError(`${path}: ${error.code === "ENOENT" ? "there is no such file" : error.message}`);
-  });
-  try {
-    return await fn(file);
-  } finally {
-    await file.close();
-  }
-}
-
-/** Fills the array from a place in the file, which must have that much. */
-async function fill(file: FileHandle, path: string, array: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < array.length; ) {
-    const { bytesRead } = await file.read(array, done, Math.min(array.length - done, 1 << 30), position + done);
-    if (bytesRead === 0) throw new FileError(`${path}: the file is truncated`);
-    done += bytesRead;
-  }
 }
 
 async function readTensor(file: FileHandle, path: string, entry: Entry, start: number, device: Device) {

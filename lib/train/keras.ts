@@ -19,8 +19,9 @@ import { show } from "../tensor/shape.js";
 import { Tensor } from "../tensor/tensor.js";
 import { asTensor, type Feed, type Home, isList } from "./feed.js";
 import { type Loss, type LossLike, lossOf } from "./losses.js";
-import { type AnyOptimizer, type Batch, TrainModule } from "./module.js";
+import { type AnyOptimizer, type Batch, type OptimizerSetup, TrainModule } from "./module.js";
 import { type Measure, type MetricLike, measureOf, type OptimizerLike, optimizerOf } from "./names.js";
+import type { Samples } from "./report.js";
 import { argumentsOf, tap, trace } from "./summary.js";
 
 /** One for all outputs, or one each: in a list, or by the names of the outputs. */
@@ -71,7 +72,7 @@ export class CompiledModule extends TrainModule {
   #restored: readonly (readonly Saveable[])[] | null = null;
   /** Tensors of class weights that were used, so that the same ones need no new recording. */
   readonly #classWeights = new Map<string, Tensor>();
-  readonly #optimizer: AnyOptimizer;
+  readonly optimizer: AnyOptimizer;
 
   constructor(net: Module, options: CompileOptions) {
     super();
@@ -80,9 +81,9 @@ export class CompiledModule extends TrainModule {
     this.#net = net;
     const params = [...net.parameters()];
     if (params.length === 0) throw new ValueError(`compile: ${net.constructor.name} has no parameters to train`);
-    this.#optimizer = optimizerOf(options.optimizer ?? "rmsprop", params);
+    this.optimizer = optimizerOf(options.optimizer ?? "rmsprop", params);
     const known = new Set<Tensor>(params);
-    if (!this.#optimizer.paramGroups.some((g) => g.params.some((p: Tensor) => known.has(p)))) {
+    if (!this.optimizer.paramGroups.some((g) => g.params.some((p: Tensor) => known.has(p)))) {
       throw new ValueError(
         "compile: the optimizer has none of this model's parameters; make it with model.parameters()",
       );
@@ -105,8 +106,8 @@ export class CompiledModule extends TrainModule {
     return this.#options.runEagerly ?? false;
   }
 
-  override configureOptimizers(): AnyOptimizer {
-    return this.#optimizer;
+  override configureOptimizers(): OptimizerSetup {
+    return this.optimizer;
   }
 
   /** Device and dtype of the model. */
@@ -325,6 +326,17 @@ export class CompiledModule extends TrainModule {
 
   override testStep(batch: Batch): Tensor {
     return this.measure(batch, "", "test");
+  }
+
+  override samplesOf(batch: Batch): Samples | null {
+    const [x, y] = this.parts(batch, "validate");
+    if (!(x instanceof Tensor && y instanceof Tensor) || this.#outputs?.length !== 1) return null;
+    const { loss } = this.#outputs[0];
+    if (loss?.family === "labels") return { x, y: cast(reshape(y, [-1]), "int64") };
+    if (loss?.family === "classes") return { x, y: argmax(y, -1) };
+    // A score for class 1 against labels 0 and 1.
+    const binary = loss !== undefined && loss.takes !== "values" && y.numel === y.shape[0];
+    return binary ? { x, y: cast(reshape(y, [-1]), "int64"), threshold: loss.takes === "logits" ? 0 : 0.5 } : { x, y };
   }
 
   override predictStep(batch: Batch): unknown {

@@ -93,7 +93,7 @@ export abstract class Model extends Module {
 
   /** The optimizer that `compile` was given or made. */
   get optimizer() {
-    return this.compiled("optimizer").configureOptimizers();
+    return this.compiled("optimizer").optimizer;
   }
 
   /**

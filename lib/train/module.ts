@@ -7,8 +7,9 @@ import { Module } from "../nn/module.js";
 import { clipGradNorm_, clipGradValue_ } from "../optim/clip.js";
 import type { Optimizer } from "../optim/optimizer.js";
 import type { LRScheduler, ReduceLROnPlateau } from "../optim/scheduler.js";
-import type { Tensor } from "../tensor/tensor.js";
+import { Tensor } from "../tensor/tensor.js";
 import type { Hooked } from "./callback.js";
+import type { Samples } from "./report.js";
 import type { Trainer } from "./trainer.js";
 
 // biome-ignore lint/suspicious/noExplicitAny: the hyper-parameters of any optimizer
@@ -114,6 +115,12 @@ export abstract class TrainModule extends Module {
   /** @internal The module whose parameters are trained and saved. */
   subject(): Module {
     return this;
+  }
+
+  /** @internal A batch of validation samples as the report shows them; null where they are no pair of tensors. */
+  samplesOf(batch: Batch): Samples | null {
+    const [x, y] = Array.isArray(batch) ? batch : [];
+    return x instanceof Tensor && y instanceof Tensor ? { x, y } : null;
   }
 
   /** @internal The evaluation steps do nothing but tensor operations and log, so that they may be recorded. */

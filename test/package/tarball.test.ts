@@ -1,5 +1,5 @@
 // The installed package, used from ESM, CommonJS, TypeScript and a bundle, without a compiler on PATH.
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -38,8 +38,8 @@ describe("the installed package", () => {
         .filter((name) => !name.startsWith("."))
         .sort(),
     ).toEqual([
-      ...["ansi-regex", "bindings", "cli-progress", "emoji-regex", "file-uri-to-path", "is-fullwidth-code-point"],
-      ...["nablajs", "string-width", "strip-ansi"],
+      ...["ansi-regex", "bindings", "cli-progress", "csv-parse", "emoji-regex", "file-uri-to-path", "hyparquet"],
+      ...["is-fullwidth-code-point", "nablajs", "string-width", "strip-ansi"],
     ]);
   });
 
@@ -65,12 +65,21 @@ describe("the installed package", () => {
     expect(runs("both.mjs")).toBe("0 true\n");
   });
 
-  it("loads neither anything native nor the benchmarking core when it is imported", () => {
+  it("does not have Node search the library's text for names when it is imported", () => {
+    for (const face of ["index.mjs", "bench.mjs", "report.mjs"]) {
+      const text = readFileSync(join(user.home, "dist", face), "utf8");
+      const imported = [...text.matchAll(/^import \w+ from "(.*)"/gm)].map(([, path]) => path);
+      expect(imported).toHaveLength(1);
+      expect(statSync(join(user.home, "dist", imported[0])).size).toBeLessThan(200);
+    }
+  });
+
+  it("loads neither anything native nor the benchmarking core nor a parser when it is imported", () => {
     user.write(
       "lazy.cjs",
       `require("nablajs");
        const loaded = Object.keys(require.cache);
-       console.log(loaded.length, loaded.some((path) => path.endsWith(".node") || path.endsWith("bench.js")));`,
+       console.log(loaded.length, loaded.some((path) => /\\.node$|bench\\.js$|csv-parse|hyparquet/.test(path)));`,
     );
     expect(runs("lazy.cjs")).toMatch(/^\d+ false\n$/);
   });

@@ -157,10 +157,10 @@ test("manual optimization: two optimizers that take turns", async () => {
   }
   manualSeed(1);
   const module = new Manual();
-  const trainer = make({ maxEpochs: 90 });
+  const trainer = make({ maxEpochs: 150 });
   const { history } = await trainer.fit(module, loader(5));
   expect(trainer.eagerReason).toBeUndefined();
-  expect(history.apart[89]).toBeLessThan(history.apart[0]);
+  expect(history.apart[149]).toBeLessThan(history.apart[0]);
   expect(module.a.weight.item()).toBeCloseTo(3, 0);
   module.automaticOptimization = true;
   await expect(make().fit(Object.assign(new Manual(), { automaticOptimization: true }), loader())).rejects.toThrow(
