@@ -3,6 +3,7 @@ import { closest } from "../closest.js";
 import { version } from "../index.js";
 import { bench } from "./bench.js";
 import { doctor } from "./doctor.js";
+import { report, serve } from "./report.js";
 import { UsageError } from "./usage.js";
 
 interface Command {
@@ -19,6 +20,14 @@ const commands: Readonly<Record<string, Command>> = {
   bench: {
     summary: "measure how fast this machine's device is, in about a minute",
     run: bench,
+  },
+  report: {
+    summary: "write the report of a training run as a page",
+    run: report,
+  },
+  board: {
+    summary: "show training runs in the browser as they go",
+    run: serve,
   },
 };
 

@@ -425,7 +425,8 @@ class View {
       diverges: `Training diverges from epoch ${since === undefined ? "" : epochs[since] + 1} on`,
       "too short to say": "It is too early to say",
     };
-    const kind = verdict === "too short to say" ? "" : ` Confidence ${confidence > 0.99 ? "above 0.99" : confidence.toFixed(2)}.`;
+    const kind =
+      verdict === "too short to say" ? "" : ` Confidence ${confidence > 0.99 ? "above 0.99" : confidence.toFixed(2)}.`;
     const bestOne =
       best === undefined
         ? ""

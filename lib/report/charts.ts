@@ -256,6 +256,7 @@ function scorePicture(
   const x = numeric ? (values as number[]) : values.map((_, i) => i);
   const wide = numeric && Math.min(...x) > 0 && Math.max(...x) / Math.min(...x) >= 50;
   const score = options.score ?? "score";
+  const means = [...curve.train.mean, ...curve.validation.mean];
   const all = [curve.train, curve.validation].flatMap(({ mean, std }) => mean.flatMap((m, i) => [m - std[i], m]));
   const series = [
     ...band("training", "train", x, curve.train),
@@ -272,7 +273,12 @@ function scorePicture(
           ? { type: wide ? "log" : "value", scale: true, min: Math.min(...x), max: Math.max(...x), minInterval: 1 }
           : { type: "category", data: values.map(String) }),
       },
-      yAxis: { ...beside(score), ...scaleOf(all) },
+      // Errors are not negative, even where their spread is larger than they are.
+      yAxis: {
+        ...beside(score),
+        ...scaleOf(all),
+        ...(all.some((v) => v < 0) && means.every((v) => v >= 0) && { min: 0 }),
+      },
       series,
     },
     options,

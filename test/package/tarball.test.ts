@@ -1,5 +1,5 @@
 // The installed package, used from ESM, CommonJS, TypeScript and a bundle, without a compiler on PATH.
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -65,12 +65,12 @@ describe("the installed package", () => {
     expect(runs("both.mjs")).toBe("0 true\n");
   });
 
-  it("loads neither anything native nor the benchmarking core when it is imported", () => {
+  it("loads neither anything native nor benchmarks, reports and pictures when it is imported", () => {
     user.write(
       "lazy.cjs",
       `require("nablajs");
        const loaded = Object.keys(require.cache);
-       console.log(loaded.length, loaded.some((path) => path.endsWith(".node") || path.endsWith("bench.js")));`,
+       console.log(loaded.length, loaded.some((path) => /\\.node$|(bench|report|charts)\\.js$/.test(path)));`,
     );
     expect(runs("lazy.cjs")).toMatch(/^\d+ false\n$/);
   });
@@ -89,6 +89,33 @@ describe("the installed package", () => {
     expect(runs(`bench.${kind}`)).toBe("3 2 true\n");
   });
 
+  it("draws pictures with what it brings, whose licences lie beside it", () => {
+    user.write(
+      "picture.mjs",
+      `import { lossCurves, writeReport } from "nablajs/report";
+       import { FileError } from "nablajs";
+       const svg = await lossCurves("loss", [2, 1], [2.1, 1.5]);
+       const error = await writeReport("nowhere").catch((e) => e);
+       console.log(svg.startsWith("<svg "), error instanceof FileError);`,
+    );
+    expect(runs("picture.mjs")).toBe("true true\n");
+    const licences = readFileSync(join(user.home, "dist/charts.LICENSE.txt"), "utf8");
+    for (const name of ["echarts", "zrender", "tslib"]) expect(licences).toContain(`contains parts of ${name} `);
+    for (const words of [
+      "Apache License",
+      "Redistribution and use in source and binary forms",
+      "PERFORMANCE OF THIS SOFTWARE",
+    ]) {
+      expect(licences).toContain(words);
+    }
+  });
+
+  it("takes less than 10 MB", () => {
+    const files = readdirSync(user.home, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+    const bytes = files.reduce((sum, file) => sum + statSync(join(file.parentPath, file.name)).size, 0);
+    expect(bytes).toBeLessThan(10e6);
+  });
+
   it.each([
     ["use.mts", "node16"],
     ["use.cts", "node16"],
@@ -97,6 +124,9 @@ describe("the installed package", () => {
     user.write(
       file,
       `import { matmul, ShapeError, Tensor, tensor } from "nablajs";
+       import { type Board, lossCurves } from "nablajs/report";
+       export const picture: Promise<string> = lossCurves("loss", [1], undefined);
+       export let served: Board;
        import { contestant, interleave, type Measured, summarize } from "nablajs/bench";
        export const measured: Promise<Measured[]> = interleave([contestant("a", () => 1)], { rounds: 1 });
        export const best: number = summarize([1, 2]).best;

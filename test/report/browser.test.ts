@@ -195,7 +195,7 @@ describe.skipIf(!found)(`in Chromium${found ? "" : " [there is none on PATH]"}`,
       await served.close();
     }
     expect(result.error).toBeUndefined();
-  }, 60_000);
+  }, 120_000);
 
   test("all pages were seen", () => expect(result.seen.length).toBe(6));
 
