@@ -114,6 +114,7 @@ export { Callback, type Hooked, type Logs, type Loop } from "./train/callback.js
 export * as callbacks from "./train/callbacks/index.js";
 export { History } from "./train/history.js";
 export type { ClassWeight, CompileOptions } from "./train/keras.js";
+export { type LrFindOptions, type LrFindResult, lrFind } from "./train/lrfind.js";
 export {
   type Batch,
   type LogOptions,

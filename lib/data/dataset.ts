@@ -123,23 +123,20 @@ export class MapDataset<T, U> extends Dataset<U> {
 }
 
 /**
- * @internal Where samples are rows of tensors in memory: those tensors, and the rows of some samples. Null elsewhere, and
- * for datasets that make something else of the rows.
+ * @internal Where samples are rows of tensors in memory: those tensors, and which rows, null for all in order. Null
+ * elsewhere, and for datasets that make something else of the rows.
  */
 export function rowsOf(
   dataset: Dataset<unknown>,
-  indices: readonly number[],
-): { tensors: readonly Tensor[]; rows: readonly number[] } | null {
+): { tensors: readonly Tensor[]; rows: readonly number[] | null } | null {
   const plain = (kind: typeof TensorDataset | typeof Subset): boolean =>
     dataset.get === kind.prototype.get && dataset.batch === kind.prototype.batch;
-  if (dataset instanceof TensorDataset && plain(TensorDataset)) return { tensors: dataset.tensors, rows: indices };
-  if (dataset instanceof Subset && plain(Subset)) {
-    return rowsOf(
-      dataset.dataset,
-      indices.map((i) => dataset.indices[i]),
-    );
-  }
-  return null;
+  if (dataset instanceof TensorDataset && plain(TensorDataset)) return { tensors: dataset.tensors, rows: null };
+  if (!(dataset instanceof Subset && plain(Subset))) return null;
+  const whole = rowsOf(dataset.dataset);
+  if (!whole) return null;
+  const { rows } = whole;
+  return { tensors: whole.tensors, rows: rows ? dataset.indices.map((i) => rows[i]) : dataset.indices };
 }
 
 function checkIndex(index: number, length: number, what: string): void {

@@ -4,6 +4,7 @@ import { ValueError } from "../errors.js";
 import { noGrad } from "../graph/modes.js";
 import { indexSelect } from "../ops/indexing.js";
 import { narrow } from "../ops/movement.js";
+import { clone } from "../ops/pointwise.js";
 import { randperm } from "../ops/random.js";
 import { fromTyped } from "../tensor/create.js";
 import { defaultGenerator, Generator } from "../tensor/random.js";
@@ -48,6 +49,8 @@ export class DataLoader<T> implements AsyncIterable<T> {
   private seed: number;
   private epoch = 0;
   private position = 0;
+  /** Rows of the samples of a subset, on the device. */
+  private rows: { of: Dataset<T>; index: Tensor } | null = null;
 
   constructor(
     readonly dataset: Dataset<T>,
@@ -89,8 +92,7 @@ export class DataLoader<T> implements AsyncIterable<T> {
   private order(): number[] {
     const n = this.dataset.length;
     if (!this.settings.shuffle) return Array.from({ length: n }, (_, i) => i);
-    const generator = new Generator(this.seed).setState({ seed: this.seed, offset: this.epoch * 2 ** 32 });
-    return Array.from(randperm(n, { device: "js", generator }).dataSync() as BigInt64Array, Number);
+    return Array.from(randperm(n, { device: "js", generator: this.generator() }).dataSync() as BigInt64Array, Number);
   }
 
   private async load(order: readonly number[], batch: number): Promise<T> {
@@ -125,28 +127,47 @@ export class DataLoader<T> implements AsyncIterable<T> {
   }
 
   /**
-   * @internal The same without promises, where samples are rows of tensors in memory: an epoch's order is uploaded once
+   * @internal The same without promises, where samples are rows of tensors in memory: the order is made on their device
    * and a batch is one selection a tensor. Null elsewhere.
    */
   immediate(): Iterator<T> | null {
     if (this.join) return null;
-    const found = rowsOf(this.dataset, this.order());
-    return found ? this.select(found.tensors, found.rows) : null;
+    const found = rowsOf(this.dataset);
+    if (!found) return null;
+    const { tensors, rows } = found;
+    if (rows && this.rows?.of !== this.dataset) {
+      const device = tensors[0].storage.device;
+      const index = fromTyped(BigInt64Array.from(rows, BigInt), "int64", [rows.length], device);
+      this.rows = { of: this.dataset, index };
+    }
+    return this.select(tensors, rows && this.rows ? this.rows.index : null);
   }
 
-  private *select(tensors: readonly Tensor[], rows: readonly number[]): IterableIterator<T> {
+  private *select(tensors: readonly Tensor[], rows: Tensor | null): IterableIterator<T> {
     const { length, batchSize, epoch } = this;
-    const order = fromTyped(BigInt64Array.from(rows, BigInt), "int64", [rows.length], tensors[0].storage.device);
+    const n = this.dataset.length;
+    const mixed = this.settings.shuffle
+      ? randperm(n, { device: tensors[0].device, generator: this.generator() })
+      : null;
+    const order = mixed && rows ? indexSelect(rows, 0, mixed) : (mixed ?? rows);
     while (this.position < length) {
       const at = this.position++ * batchSize;
       if (this.position === length) {
         this.epoch = epoch + 1;
         this.position = 0;
       }
-      const index = narrow(order, 0, at, Math.min(batchSize, rows.length - at));
-      yield noGrad(() => tensors.map((t) => indexSelect(t, 0, index))) as unknown as T;
+      const size = Math.min(batchSize, n - at);
+      const index = order && narrow(order, 0, at, size);
+      yield noGrad(() =>
+        tensors.map((t) => (index ? indexSelect(t, 0, index) : clone(narrow(t, 0, at, size)))),
+      ) as unknown as T;
       if (this.epoch !== epoch) return;
     }
+  }
+
+  /** Where the random numbers of an epoch's order come from. */
+  private generator(): Generator {
+    return new Generator(this.seed).setState({ seed: this.seed, offset: this.epoch * 2 ** 32 });
   }
 
   /** Position and seed, to be continued by `loadStateDict`. */

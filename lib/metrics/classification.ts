@@ -1,5 +1,6 @@
 // Metrics of classifiers, all from the confusion matrix.
 import { ShapeError, ValueError } from "../errors.js";
+import type { Saveable } from "../io/checkpoint.js";
 import { stack } from "../ops/arrange.js";
 import { add, eq, ge, mul } from "../ops/elementwise.js";
 import { indexAdd_ } from "../ops/indexing.js";
@@ -84,6 +85,16 @@ abstract class Confusion<R> extends Metric<R> {
 
   reset(): void {
     this.counts.reset();
+  }
+
+  override stateDict(): Saveable {
+    return { counts: this.counts.stateDict(), size: this.size };
+  }
+
+  override loadStateDict(state: Saveable): void {
+    const { counts, size } = state as { counts: Saveable; size: number };
+    this.counts.loadStateDict(counts);
+    this.size = size;
   }
 }
 
@@ -236,6 +247,14 @@ export class TopKAccuracy extends Metric {
   reset(): void {
     this.hits.reset();
   }
+
+  override stateDict(): Saveable {
+    return this.hits.stateDict();
+  }
+
+  override loadStateDict(state: Saveable): void {
+    this.hits.loadStateDict(state);
+  }
 }
 
 /**
@@ -285,5 +304,18 @@ export class AUC extends Metric {
 
   reset(): void {
     this.batches.length = 0;
+  }
+
+  override stateDict(): Saveable {
+    return this.batches.map(([scores, labels]) => ({ scores, labels }));
+  }
+
+  override loadStateDict(state: Saveable): void {
+    const list = state as readonly { scores: Tensor; labels: Tensor }[];
+    this.batches.splice(
+      0,
+      this.batches.length,
+      ...list.map(({ scores, labels }): [Tensor, Tensor] => [scores.clone(), labels.clone()]),
+    );
   }
 }

@@ -3,10 +3,12 @@ import { checkOptions } from "../check.js";
 import { CaptureError, ShapeError } from "../errors.js";
 import { depends, everyStep, uncaptured } from "../graph/capture.js";
 import { modes, noGrad } from "../graph/modes.js";
+import type { Saveable } from "../io/checkpoint.js";
 import { zero_ } from "../ops/convert.js";
 import { checkTensor } from "../ops/define.js";
 import { add_ } from "../ops/elementwise.js";
 import { squeeze } from "../ops/movement.js";
+import { copy_ } from "../ops/pointwise.js";
 import { zeros } from "../tensor/create.js";
 import type { DType } from "../tensor/dtype.js";
 import { sameShape, show } from "../tensor/shape.js";
@@ -54,6 +56,14 @@ export abstract class Metric<R = number> {
 
   /** Forgets all batches. */
   abstract reset(): void;
+
+  /** What was gathered so far, for a checkpoint in the middle of an epoch; tensors are the live ones. */
+  stateDict(): Saveable {
+    return undefined;
+  }
+
+  /** Continues from what `stateDict` gave. */
+  loadStateDict(_state: Saveable): void {}
 }
 
 /** Sums on the device, added to in place so that a captured function can do it. */
@@ -82,6 +92,17 @@ export class Accumulator {
 
   async read(): Promise<number[]> {
     return this.sums && this.batches > 0 ? Array.from(await this.sums.data(), Number) : [];
+  }
+
+  stateDict(): { batches: number; sums: Tensor | null } {
+    return { batches: this.batches, sums: this.batches > 0 ? this.sums : null };
+  }
+
+  loadStateDict(state: Saveable): void {
+    const { batches, sums } = state as ReturnType<Accumulator["stateDict"]>;
+    this.reset();
+    if (sums) noGrad(() => copy_(this.at(sums.numel, sums.device), sums));
+    this.batches = batches;
   }
 
   reset(): void {

@@ -1,6 +1,7 @@
 // Metrics of regressions, and means of losses.
 
 import { ValueError } from "../errors.js";
+import type { Saveable } from "../io/checkpoint.js";
 import { stack } from "../ops/arrange.js";
 import { abs, mul, square, sub } from "../ops/elementwise.js";
 import { crossEntropy } from "../ops/loss.js";
@@ -37,6 +38,14 @@ abstract class Sums extends Metric {
 
   reset(): void {
     this.sums.reset();
+  }
+
+  override stateDict(): Saveable {
+    return this.sums.stateDict();
+  }
+
+  override loadStateDict(state: Saveable): void {
+    this.sums.loadStateDict(state);
   }
 }
 
@@ -116,6 +125,14 @@ export class R2Score extends Metric {
 
   reset(): void {
     this.parts = [];
+  }
+
+  override stateDict(): Saveable {
+    return this.parts;
+  }
+
+  override loadStateDict(state: Saveable): void {
+    this.parts = (state as unknown as typeof this.parts).map(({ sums, count }) => ({ sums: sums.clone(), count }));
   }
 }
 

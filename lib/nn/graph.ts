@@ -5,7 +5,7 @@ import { show } from "../tensor/shape.js";
 import { Tensor } from "../tensor/tensor.js";
 import { Model } from "../train/model.js";
 import type { Module } from "./module.js";
-import { type Call, leaves, mapTree, type PartialShape, SymbolicTensor, showPartial } from "./symbolic.js";
+import { type Call, type GraphLayer, layersOfGraph, leaves, mapTree, SymbolicTensor, showPartial } from "./symbolic.js";
 
 /** Outputs of a model: one, or a list or record of them. */
 export type Outputs = SymbolicTensor | readonly SymbolicTensor[] | { readonly [name: string]: SymbolicTensor };
@@ -16,16 +16,6 @@ export type Computed<O> = O extends SymbolicTensor ? Tensor : { -readonly [K in 
 export interface GraphOptions<O extends Outputs> {
   inputs: SymbolicTensor | readonly SymbolicTensor[];
   outputs: O;
-}
-
-/** A layer of a model, for its summary. */
-export interface GraphLayer {
-  readonly name: string;
-  /** Null for an input. */
-  readonly module: Module | null;
-  readonly shape: PartialShape;
-  /** Names of the layers whose results it gets; for one that is called several times, those of all calls. */
-  readonly from: readonly string[];
 }
 
 /** A call, ready to run: values are numbered. */
@@ -64,7 +54,6 @@ export class Graph<O extends Outputs = Outputs> extends Model {
   readonly #inputs: readonly SymbolicTensor[];
   readonly #outputs: unknown;
   readonly #steps: readonly Step[];
-  readonly #layers: readonly GraphLayer[];
 
   constructor(options: GraphOptions<O>) {
     super();
@@ -105,12 +94,12 @@ export class Graph<O extends Outputs = Outputs> extends Model {
     this.#inputs = inputs;
     this.#outputs = mapTree(options.outputs, (leaf) => place(leaf as SymbolicTensor));
     this.#steps = steps;
-    this.#layers = [...layers.values()];
+    layersOfGraph.set(this, [...layers.values()]);
   }
 
   /** The layers in the order in which they run, inputs included, and what each is connected to. */
   get layers(): readonly GraphLayer[] {
-    return this.#layers;
+    return layersOfGraph.get(this) as readonly GraphLayer[];
   }
 
   override forward(...inputs: Tensor[]): Computed<O> {

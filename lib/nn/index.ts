@@ -28,7 +28,7 @@ export {
 } from "./conv.js";
 export { AlphaDropout, Dropout, Dropout1d, Dropout2d } from "./dropout.js";
 export { Embedding, type EmbeddingOptions } from "./embedding.js";
-export { type Computed, Graph, type GraphLayer, type GraphOptions, type Outputs } from "./graph.js";
+export { type Computed, Graph, type GraphOptions, type Outputs } from "./graph.js";
 export * as init from "./init.js";
 export { Linear, type LinearOptions } from "./linear.js";
 export * from "./loss.js";
@@ -50,4 +50,11 @@ export * from "./pool.js";
 export { GRU, LastOutput, LSTM, OutputSequence, type RecurrentOptions, RNN, type RNNOptions } from "./recurrent.js";
 export { Flatten, Identity, Unflatten, Upsample, ZeroPad2d } from "./reshape.js";
 export { Lambda, Sequential } from "./sequential.js";
-export { Input, type InputOptions, type PartialShape, type Symbolic, SymbolicTensor } from "./symbolic.js";
+export {
+  type GraphLayer,
+  Input,
+  type InputOptions,
+  type PartialShape,
+  type Symbolic,
+  SymbolicTensor,
+} from "./symbolic.js";

@@ -128,6 +128,19 @@ export function leaves<T>(value: unknown, kind: new (...args: never[]) => T): T[
   return found;
 }
 
+/** A layer of a graph, for its summary. */
+export interface GraphLayer {
+  readonly name: string;
+  /** Null for an input. */
+  readonly module: Module | null;
+  readonly shape: PartialShape;
+  /** Names of the layers whose results it gets; for one that is called several times, those of all calls. */
+  readonly from: readonly string[];
+}
+
+/** Layers of the models that are graphs, in the order in which they run. */
+export const layersOfGraph = new WeakMap<Module, readonly GraphLayer[]>();
+
 /** What a value becomes when its tensors are symbolic; where a tensor may be, there is a symbolic one. */
 export type Symbolic<T> = unknown extends T
   ? T // any and unknown

@@ -26,6 +26,8 @@ export interface ParamState {
 export abstract class Optimizer<H extends { lr: number }> {
   readonly paramGroups: ParamGroup<H>[] = [];
   private readonly states = new Map<Tensor, ParamState>();
+  /** How often tensors of the state were forgotten; a captured step that used them is captured anew. */
+  private forgotten = 0;
 
   constructor(
     params: Params<H>,
@@ -78,6 +80,7 @@ export abstract class Optimizer<H extends { lr: number }> {
    */
   step<R>(closure?: () => R): R | undefined {
     const result = closure?.();
+    depends(() => this.forgotten);
     noGrad(() => {
       for (const group of this.paramGroups) {
         this.check(group);
@@ -168,6 +171,11 @@ export abstract class Optimizer<H extends { lr: number }> {
     params.forEach((p, i) => {
       const state = this.stateOf(p);
       state.step = dict.state[i].step;
+      for (const name of Object.keys(state.slots)) {
+        if (name in dict.state[i].slots) continue;
+        delete state.slots[name]; // it begins anew
+        this.forgotten++;
+      }
       for (const [name, value] of Object.entries(dict.state[i].slots))
         noGrad(() => copy_(this.slot(state, name, p), value));
     });

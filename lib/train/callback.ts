@@ -74,8 +74,11 @@ export abstract class Callback {
   /** The loop that the callback hangs in; set before its first hook. */
   loop!: Loop;
 
-  /** True for callbacks that save the state of the loop: they are called after all others. */
-  get last(): boolean {
+  /**
+   * True for callbacks that save the state of the loop: they are called after all others, whose states they save. A
+   * number above 1 comes after those, too.
+   */
+  get last(): boolean | number {
     return false;
   }
 

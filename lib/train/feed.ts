@@ -49,7 +49,11 @@ export function asTensor(value: unknown, home: Home, what: string): Tensor {
     typeof value === "number" ||
     typeof value === "boolean"
   ) {
-    made = tensor(value as TensorData, { device: home.device });
+    let first: unknown = value;
+    while (Array.isArray(first)) first = first[0];
+    // Plain numbers are exact in the model's own dtype.
+    const options = typeof first === "number" ? { device: home.device, dtype: home.dtype } : { device: home.device };
+    made = tensor(value as TensorData, options);
   } else {
     throw new ValueError(`${what}: a tensor, a typed array or nested arrays are needed, got ${describe(value)}`);
   }

@@ -1,8 +1,9 @@
 // The Keras-style API in terms of the one loop: a TrainModule made of a model, a loss and metrics.
 import { checkOptions, describe } from "../check.js";
 import { IndexError, ShapeError, ValueError } from "../errors.js";
-import { depends } from "../graph/capture.js";
+import { depends, uncaptured } from "../graph/capture.js";
 import { noGrad } from "../graph/modes.js";
+import type { Saveable } from "../io/checkpoint.js";
 import type { Metric } from "../metrics/metric.js";
 import { LogSoftmax, Sigmoid, Softmax } from "../nn/activation.js";
 import type { Module } from "../nn/module.js";
@@ -66,6 +67,8 @@ export class CompiledModule extends TrainModule {
   /** Data in memory, by what is done with them. */
   readonly #feeds: Record<Use, Feed | null> = { train: null, validate: null, test: null, predict: null };
   #classWeight: Tensor | null = null;
+  /** What the metrics had gathered when a checkpoint was made, until they are there. */
+  #restored: readonly (readonly Saveable[])[] | null = null;
   /** Tensors of class weights that were used, so that the same ones need no new recording. */
   readonly #classWeights = new Map<string, Tensor>();
   readonly #optimizer: AnyOptimizer;
@@ -304,6 +307,14 @@ export class CompiledModule extends TrainModule {
 
   // ---- steps
 
+  override metricStates(): Saveable {
+    return (this.#measures.get("train") ?? []).map((list) => list.map(({ metric }) => metric?.stateDict() ?? null));
+  }
+
+  override loadMetricStates(states: Saveable): void {
+    this.#restored = states as readonly (readonly Saveable[])[] | null;
+  }
+
   override trainingStep(batch: Batch): Tensor {
     return this.measure(batch, "", "train");
   }
@@ -332,6 +343,16 @@ export class CompiledModule extends TrainModule {
     if (!measures) {
       measures = outputs.map((o) => o.measures.map((like) => measureOf(like, o.loss ?? lossOf("mse"))));
       this.#measures.set(key, measures);
+    }
+    if (key === "train" && this.#restored) {
+      const states = this.#restored;
+      this.#restored = null;
+      for (const [i, list] of measures.entries()) {
+        for (const [j, { metric }] of list.entries()) {
+          const state = states[i]?.[j];
+          if (state) uncaptured(() => metric?.loadStateDict(state));
+        }
+      }
     }
     let total: Tensor | undefined;
     const logs: [string, Tensor | Metric<unknown>][] = [];

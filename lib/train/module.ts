@@ -2,7 +2,7 @@
 import { ValueError } from "../errors.js";
 import { depends } from "../graph/capture.js";
 import type { Saveable } from "../io/checkpoint.js";
-import type { Metric } from "../metrics/metric.js";
+import { Metric } from "../metrics/metric.js";
 import { Module } from "../nn/module.js";
 import { clipGradNorm_, clipGradValue_ } from "../optim/clip.js";
 import type { Optimizer } from "../optim/optimizer.js";
@@ -124,6 +124,20 @@ export abstract class TrainModule extends Module {
   /** Changes a batch before it goes to the device. */
   onBeforeBatchTransfer(batch: Batch): Batch {
     return batch;
+  }
+
+  /** @internal What the metrics among the properties gathered so far. */
+  metricStates(): Saveable {
+    const own = Object.entries(this).filter((e): e is [string, Metric<unknown>] => e[1] instanceof Metric);
+    return Object.fromEntries(own.map(([name, metric]) => [name, metric.stateDict() ?? null]));
+  }
+
+  /** @internal Continues from that. */
+  loadMetricStates(states: Saveable): void {
+    for (const [name, state] of Object.entries((states ?? {}) as Record<string, Saveable>)) {
+      const metric: unknown = (this as unknown as Record<string, unknown>)[name];
+      if (metric instanceof Metric && state !== null) metric.loadStateDict(state);
+    }
   }
 
   /** @internal Looks at the first batch before anything is trained. */

@@ -25,7 +25,7 @@ export interface TrainerOptions {
   /** Batches whose mean gradient makes one update. Default 1. */
   accumulateGradBatches?: number;
   callbacks?: readonly Callback[];
-  /** A callback, or several, that write logs; `false` for none. */
+  /** A callback, or several, that write logs; `false` for no `log.jsonl` in the directory either. */
   logger?: Callback | readonly Callback[] | boolean;
   /** Seeds the random numbers of the run when `fit` begins. Seed before the model is made to decide its weights too. */
   seed?: number;
@@ -56,7 +56,7 @@ export interface TrainerOptions {
   name?: string;
   /** Record the training step as one program. Default true. */
   compile?: boolean;
-  /** Write a report into the directory at the end. Default false. */
+  /** Write `report.html` into the directory at the end. Default false. */
   report?: boolean;
 }
 
@@ -89,6 +89,8 @@ export interface Settings {
   readonly name: string | undefined;
   readonly compile: boolean;
   readonly report: boolean;
+  /** Keep `log.jsonl` in the directory. */
+  readonly logs: boolean;
 }
 
 /** Throws unless the value, where given, is an integer of at least `least`. */
@@ -159,6 +161,9 @@ export function settingsOf(options: TrainerOptions): Settings {
       throw new ValueError(`Trainer: callbacks and loggers extend Callback, got ${describe(c)}`);
     }
   }
+  if (options.report && options.directory === undefined) {
+    throw new ValueError("Trainer: report needs the directory of the run, where it is written");
+  }
   const { maxSteps = Number.POSITIVE_INFINITY, verbose = "auto" } = options;
   const maxSeconds = options.maxTime === undefined ? Number.POSITIVE_INFINITY : seconds(options.maxTime);
   const open = maxSteps === Number.POSITIVE_INFINITY && maxSeconds === Number.POSITIVE_INFINITY;
@@ -187,7 +192,8 @@ export function settingsOf(options: TrainerOptions): Settings {
     directory: quick ? undefined : options.directory,
     name: options.name,
     compile: options.compile ?? true,
-    report: options.report ?? false,
+    report: (options.report ?? false) && !quick,
+    logs: options.directory !== undefined && options.logger !== false && !quick,
   };
 }
 

@@ -29,6 +29,7 @@ export interface Parts {
   readonly plans: readonly Plan[];
   readonly step: TrainStep;
   readonly source: Source | null;
+  readonly validationSource: Source | null;
   readonly training: Ledger;
 }
 
@@ -50,7 +51,7 @@ function named(callbacks: readonly Callback[]): [string, Callback][] {
 }
 
 export function snapshot(run: Run, parts: Parts & { position: Position; validation: Logs }): Saveable {
-  const { module, plans, step, source, training, position, validation } = parts;
+  const { module, plans, step, source, validationSource, training, position, validation } = parts;
   const checkpoint: Checkpoint = {
     version: VERSION,
     position: { ...position },
@@ -59,10 +60,13 @@ export function snapshot(run: Run, parts: Parts & { position: Position; validati
     schedulers: plans.map(({ schedule }) => (schedule?.scheduler.stateDict() ?? null) as Saveable),
     callbacks: Object.fromEntries(named(run.callbacks).map(([name, c]) => [name, c.stateDict() ?? null])),
     rng: { ...getRngState() },
-    data: (source?.stateDict() as Saveable) ?? null,
+    data: source?.stateDict() ?? null,
+    validationData: validationSource?.stateDict() ?? null,
     history: run.history.stateDict(),
     gradients: step.stateDict(),
+    // Of an epoch under way.
     epochLogs: training.stateDict(),
+    metrics: position.done > 0 && !position.ended ? module.metricStates() : null,
     validation,
   };
   module.onSaveCheckpoint(checkpoint);
@@ -82,11 +86,13 @@ interface State {
   history: { epoch: number[]; history: Record<string, number[]> };
   gradients: { waiting: number; sums: (Tensor | null)[] };
   epochLogs: Saveable;
+  metrics: Saveable;
+  validationData: Saveable;
   validation: Logs;
 }
 
 export function restore(run: Run, given: Saveable, parts: Parts): { position: Position; validation: Logs } {
-  const { module, plans, step, source, training } = parts;
+  const { module, plans, step, source, validationSource, training } = parts;
   const state = given as unknown as State;
   if (typeof state !== "object" || state === null || !("model" in state && "position" in state)) {
     throw new ValueError("Trainer: this is no state of a training run; Trainer.stateDict gives one");
@@ -115,9 +121,11 @@ export function restore(run: Run, given: Saveable, parts: Parts): { position: Po
   }
   setRngState(state.rng);
   source?.loadStateDict(state.data);
+  validationSource?.loadStateDict(state.validationData);
   run.history.loadStateDict(state.history);
   step.loadStateDict(state.gradients);
   training.loadStateDict(state.epochLogs, run.settings.device);
+  module.loadMetricStates(onDevice(state.metrics, run.settings.device));
   return { position: state.position, validation: { ...state.validation } };
 }
 

@@ -4,6 +4,7 @@ import { CaptureError, ValueError } from "../errors.js";
 import { Capture } from "../graph/capture.js";
 import { noGrad, withCapture } from "../graph/modes.js";
 import type { Module } from "../nn/module.js";
+import { layersOfGraph } from "../nn/symbolic.js";
 import { zeros } from "../tensor/create.js";
 import { type DType, isFloat } from "../tensor/dtype.js";
 import type { Shape } from "../tensor/shape.js";
@@ -21,6 +22,8 @@ export interface SummaryRow {
   readonly parameters: number;
   /** Those of them that are trained. */
   readonly trainable: number;
+  /** Names of the rows whose results it gets, where the model is a graph. */
+  readonly connectedTo?: readonly string[];
 }
 
 export interface SummaryOptions {
@@ -80,8 +83,8 @@ export function tap(
   parts: Iterable<Module>,
   seen: (part: Module, input: unknown, output: unknown) => void,
 ): () => void {
-  const tapped = [...parts];
-  for (const part of tapped) {
+  const tapped = [...parts].map((part) => ({ part, own: Object.getOwnPropertyDescriptor(part, "forward") }));
+  for (const { part } of tapped) {
     const { forward } = part;
     Object.defineProperty(part, "forward", {
       configurable: true,
@@ -94,7 +97,10 @@ export function tap(
     });
   }
   return () => {
-    for (const part of tapped) delete (part as { forward?: unknown }).forward;
+    for (const { part, own } of tapped) {
+      if (own) Object.defineProperty(part, "forward", own);
+      else delete (part as { forward?: unknown }).forward;
+    }
   };
 }
 
@@ -120,7 +126,13 @@ export function rowsOfSummary(model: Module): SummaryRow[] {
     }
     return { parameters, trainable };
   };
-  const children = new Set(model.children());
+  const graph = layersOfGraph.get(model);
+  for (const { name, module, shape, from } of graph ?? []) {
+    const numbers = count(module ? [...module.parameters(), ...module.buffers()] : []);
+    const type = module?.constructor.name ?? "Input";
+    rows.push({ name, type, outputShape: shape, ...numbers, connectedTo: [...new Set(from)] });
+  }
+  const children = new Set(graph ? [] : model.children());
   for (const [name, part] of model.namedModules()) {
     if (!children.has(part)) continue;
     const numbers = count([...part.parameters(), ...part.buffers()]);
@@ -147,12 +159,14 @@ export function summaryOf(model: Module, options: SummaryOptions = {}): string {
   }
   const rows = rowsOfSummary(model).map((r) => {
     const shape = r.outputShape ? `(${r.outputShape.map((n) => n ?? "None").join(", ")})` : "?";
-    return [r.name === "" ? r.type : `${r.name} (${r.type})`, shape, r.parameters.toLocaleString("en-US")];
+    const cells = [r.name === "" ? r.type : `${r.name} (${r.type})`, shape, r.parameters.toLocaleString("en-US")];
+    return r.connectedTo ? [...cells, r.connectedTo.join(", ")] : cells;
   });
-  const table = [["Layer (type)", "Output Shape", "Param #"], ...rows];
-  const widths = [0, 1, 2].map((i) => Math.max(...table.map((row) => row[i].length)) + 4);
+  const head = ["Layer (type)", "Output Shape", "Param #", "Connected to"].slice(0, rows[0].length);
+  const table = [head, ...rows];
+  const widths = head.map((_, i) => Math.max(...table.map((row) => row[i].length)) + 4);
   const line = (row: readonly string[]): string =>
-    ` ${row.map((cell, i) => (i < 2 ? cell.padEnd(widths[i]) : cell)).join("")}`.trimEnd();
+    ` ${row.map((cell, i) => cell.padEnd(widths[i])).join("")}`.trimEnd();
   const width = widths.reduce((a, b) => a + b, 0);
   const all = rowsOfSummary(model);
   const [total, trainable] = [all.reduce((n, r) => n + r.parameters, 0), all.reduce((n, r) => n + r.trainable, 0)];

@@ -9,6 +9,7 @@ import type { Module } from "../nn/module.js";
 import { ReduceLROnPlateau } from "../optim/scheduler.js";
 import { manualSeed } from "../tensor/random.js";
 import { Callback, type Hooked, type Logs, type Loop } from "./callback.js";
+import { JsonlLogger } from "./callbacks/logs.js";
 import { History } from "./history.js";
 import { Ledger } from "./ledger.js";
 import { type AnyOptimizer, type Batch, type Scheduler, type Stage, type StepOutput, TrainModule } from "./module.js";
@@ -28,6 +29,16 @@ const evaluationHooks = {
   validate: ["onValidationStart", "onValidationEpochStart", "onValidationEpochEnd", "onValidationEnd"],
   test: ["onTestStart", "onTestEpochStart", "onTestEpochEnd", "onTestEnd"],
 } as const;
+
+/** Steps between two lines of `log.jsonl`, as in Lightning. */
+const STEPS_A_LINE = 50;
+
+/** The report is a face of the package for itself, which few runs load. */
+async function writeReport(directory: string): Promise<void> {
+  const face = "nablajs/report";
+  const report = (await import(face)) as { writeReport(directory: string): Promise<unknown> };
+  await report.writeReport(directory);
+}
 
 /** What is recorded of a module and kept between the Trainers that train it. */
 class Session {
@@ -103,6 +114,7 @@ export class Trainer implements Loop {
   private plans: readonly Plan[] = [];
   private session: Session | null = null;
   private source: Source | null = null;
+  private validationSource: Source | null = null;
   /** The latest validation's values. */
   private validation: Logs = {};
   /** Batches of the present epoch that are done. */
@@ -126,7 +138,10 @@ export class Trainer implements Loop {
     const own = verbose > 0 && !callbacks.some((c) => c instanceof Progress) ? [new Progress(verbose as 1 | 2)] : [];
     // Those that save the state of the others come last.
     const all = [...own, ...callbacks];
-    this.callbacks = [...all.filter((c) => !c.last), ...all.filter((c) => c.last)];
+    if (this.settings.logs && !callbacks.some((c) => c instanceof JsonlLogger)) {
+      all.push(new JsonlLogger({ everyNTrainSteps: STEPS_A_LINE }));
+    }
+    this.callbacks = all.sort((a, b) => Number(a.last) - Number(b.last));
     for (const c of this.callbacks) c.loop = this;
     this.pace = new Pace(getDevice(this.settings.device));
   }
@@ -197,6 +212,7 @@ export class Trainer implements Loop {
     const val = validation === undefined || validation === null ? null : new Source(validation, "fit: validation");
     const fresh = this.take(module);
     this.source = source;
+    this.validationSource = val;
     this.stopReason = undefined;
     this.interrupted = false;
     this.validates = val !== null;
@@ -224,6 +240,7 @@ export class Trainer implements Loop {
       await this.call("onTrainEnd", this.validation);
       await module.onFitEnd();
       if (settings.directory !== undefined) await writeRecord(this, { running: false });
+      if (settings.report) await writeReport(settings.directory as string);
       return this.history;
     });
   }
@@ -330,9 +347,9 @@ export class Trainer implements Loop {
   }
 
   private parts(): Parts {
-    const { module, plans, session, source } = this;
+    const { module, plans, session, source, validationSource } = this;
     if (!module || !session) throw new ValueError("Trainer: stateDict is of a run; call it during fit or after it");
-    return { module, plans, step: session.step, source, training: session.training };
+    return { module, plans, step: session.step, source, validationSource, training: session.training };
   }
 
   // ---- the loop

@@ -184,6 +184,48 @@ onEveryDevice("recurrent layers in a sequence", (device) => {
   });
 });
 
+test("fit, evaluate and predict of several inputs and outputs", async () => {
+  manualSeed(2);
+  const [a, b] = [nn.Input({ shape: [2] }), nn.Input({ shape: [3] })];
+  const h = new nn.Tanh().call(new nn.Linear(5, 8).call(nn.concatenate([a, b])));
+  const outputs = { sum: new nn.Linear(8, 1).call(h), first: new nn.Linear(8, 2).call(h) };
+  const model = new nn.Graph({ inputs: [a, b], outputs });
+  model.compile({ optimizer: "adam", loss: { sum: "mse", first: "mse" } });
+  const [x, y] = [rand([32, 2]), rand([32, 3])];
+  const targets = { sum: x.sum(1, true).add(y.sum(1, true)), first: x };
+  const { history } = await model.fit([x, y], targets, { epochs: 5, verbose: 0 });
+  expect(history.loss[4]).toBeLessThan(history.loss[0]);
+  const { loss } = await model.evaluate([x, y], targets, { verbose: 0 });
+  const predicted = (await model.predict([x, y])) as unknown as typeof targets;
+  const byHand = mseLoss(predicted.sum, targets.sum).add(mseLoss(predicted.first, x));
+  expect(loss).toBeCloseTo(byHand.item() as number, 5);
+});
+
+test("the summary shows the connections", () => {
+  const x = nn.Input({ shape: [4], name: "x" });
+  const h = new nn.Linear(4, 4).call(x).named("hidden");
+  const model = new nn.Graph({ inputs: x, outputs: new nn.Linear(4, 1).call(nn.add([x, h])) });
+  let printed = "";
+  model.summary({
+    printFn: (text) => {
+      printed = text;
+    },
+  });
+  expect(printed.split("\n").slice(2)).toEqual([
+    " Layer (type)       Output Shape    Param #    Connected to",
+    expect.stringMatching(/^=+$/),
+    " x (Input)          (None, 4)       0",
+    " hidden (Linear)    (None, 4)       20         x",
+    " add (Add)          (None, 4)       0          x, hidden",
+    " linear (Linear)    (None, 1)       5          add",
+    expect.stringMatching(/^=+$/),
+    "Total params: 25",
+    "Trainable params: 25",
+    "Non-trainable params: 0",
+    expect.stringMatching(/^_+$/),
+  ]);
+});
+
 describe("what cannot be right is refused while the graph is made", () => {
   const x = nn.Input({ shape: [4], name: "x" });
   const linear = new nn.Linear(4, 2);

@@ -127,7 +127,13 @@ onEveryDevice("averages", (device) => {
   test("resumed runs end as unbroken ones", async () => {
     for (const make of [
       () => new callbacks.ExponentialMovingAverage({ decay: 0.9 }),
-      () => new callbacks.StochasticWeightAveraging({ swaLr: 0.01, swaEpochStart: 1, annealingEpochs: 2, data: [] }),
+      () =>
+        new callbacks.StochasticWeightAveraging({
+          swaLr: 0.01,
+          swaEpochStart: 1,
+          annealingEpochs: 2,
+          data: () => [values("x")],
+        }),
     ]) {
       const whole = setup([make()], { maxEpochs: 4 });
       await whole.loop.run();
@@ -161,6 +167,20 @@ onEveryDevice("averages", (device) => {
       }
     }
   });
+});
+
+test("statistics are renewed from some batch, or stay", async () => {
+  const model = new nn.BatchNorm1d(1);
+  model.forward(tensor([[1], [3]]));
+  const before = model.runningMean?.toArray();
+  await expect(callbacks.renewStatistics(model, [])).rejects.toThrow(/the data gave no batch; is it a generator/);
+  await expect(callbacks.renewStatistics(model, [[3]])).rejects.toThrow(/begin with one, got the number 3/);
+  expect(model.runningMean?.toArray()).toEqual(before);
+  await callbacks.renewStatistics(model, async function* () {
+    for (const v of [1, 2, 6]) yield [tensor([[v], [v]]), null];
+  });
+  expect(model.runningMean?.toArray()).toEqual([3]);
+  expect(model.numBatchesTracked?.item()).toBe(3);
 });
 
 describe("what cannot be right is refused", () => {

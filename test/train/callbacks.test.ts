@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { type Callback, callbacks, fill_, io, type Logs, nn, noGrad, optim } from "../../lib/index.js";
+import { Callback, callbacks, fill_, io, type Logs, nn, noGrad, optim } from "../../lib/index.js";
 import { HandLoop, type Plan } from "./loop.js";
 
 const figures = JSON.parse(readFileSync(new URL("../figures/callbacks.json", import.meta.url), "utf8"));
@@ -33,6 +33,20 @@ function counting(list: readonly Callback[], values: readonly (number | string |
   };
   return { loop: new HandLoop(plan), model };
 }
+
+test("every callback is in docs/callbacks.md, with an example that works", () => {
+  const table = readFileSync(new URL("../../docs/callbacks.md", import.meta.url), "utf8").matchAll(
+    /^\| `(\w+)` \|.*\| `(.*)` \|$/gm,
+  );
+  const documented = [...table].map(([, name, example]) => {
+    expect(new Function("callbacks", `return ${example}`)(callbacks).constructor.name).toBe(name);
+    return name;
+  });
+  const classes = Object.entries(callbacks).filter(
+    ([, c]) => (c as { prototype?: unknown }).prototype instanceof Callback,
+  );
+  expect(documented.sort()).toEqual(classes.map(([name]) => name).sort());
+});
 
 describe("EarlyStopping", () => {
   interface Figure {
@@ -299,6 +313,16 @@ describe("ModelCheckpoint", () => {
     const whole = new ModelCheckpoint(join(fresh(), "{val_loss:d}.ckpt"));
     await expect(counting([whole], [0.5], "val_loss").loop.run()).rejects.toThrow(/\{val_loss:d\} is for integers/);
   });
+});
+
+test("files that cannot be written are an error before training", async () => {
+  const at = join(fresh(), "file");
+  await counting([new callbacks.CSVLogger(at)], [1], "val_loss").loop.run();
+  for (const c of [new callbacks.ModelCheckpoint(join(at, "a.ckpt")), new callbacks.CSVLogger(join(at, "a.csv"))]) {
+    const { loop } = counting([c], [1], "val_loss");
+    await expect(loop.run()).rejects.toThrow(/ENOTDIR|EEXIST/);
+    expect(loop.globalStep).toBe(0);
+  }
 });
 
 describe("BackupAndRestore", () => {

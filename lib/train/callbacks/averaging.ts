@@ -143,8 +143,11 @@ export class ExponentialMovingAverage extends Stateful<{
   }
 }
 
-/** Batches of a model's input, or of lists that begin with it; a DataLoader is one. */
-export type Batches = Iterable<Tensor | readonly unknown[]> | AsyncIterable<Tensor | readonly unknown[]>;
+type Batch = Tensor | readonly unknown[];
+type Iterated = Iterable<Batch> | AsyncIterable<Batch>;
+
+/** Batches of a model's input, or of lists that begin with it: a DataLoader, an iterable, or a function that gives one. */
+export type Batches = Iterated | (() => Iterated);
 
 export interface SWAOptions {
   /** The learning rate of the epochs that are averaged. */
@@ -279,26 +282,22 @@ export async function renewStatistics(model: Module, data: Batches): Promise<voi
   if (norms.length === 0) return;
   const modes = [...model.modules()].map((m) => [m, m.training] as const);
   const momenta = norms.map((m) => m.momentum);
-  for (const { runningMean, runningVar, numBatchesTracked } of norms) {
-    noGrad(() => {
-      runningMean?.mul_(0);
-      runningVar?.fill_(1);
-      numBatchesTracked?.mul_(0);
-    });
-  }
+  let batches = 0;
   model.train();
   try {
-    let batches = 0;
-    for await (const batch of data) {
+    for await (const batch of typeof data === "function" ? data() : data) {
       const x = batch instanceof Tensor ? batch : batch[0];
       if (!(x instanceof Tensor)) {
         throw new ValueError(`renewStatistics: a batch must be a tensor or begin with one, got ${describe(x)}`);
       }
-      // A share of 1/n for the n-th batch makes the running value a mean.
+      // A share of 1/n for the n-th batch makes the running value a mean; what was there before has none.
       batches++;
       for (const m of norms) m.momentum = 1 / batches;
       noGrad(() => model.forward(x));
     }
+    if (batches === 0)
+      throw new ValueError("renewStatistics: the data gave no batch; is it a generator that is used up?");
+    for (const { numBatchesTracked } of norms) noGrad(() => numBatchesTracked?.fill_(batches));
   } finally {
     norms.forEach((m, i) => {
       m.momentum = momenta[i];

@@ -1,6 +1,6 @@
 // Saving the run, or its weights, while it goes on.
-import { existsSync } from "node:fs";
-import { mkdir, rm, rmdir } from "node:fs/promises";
+import { constants, existsSync } from "node:fs";
+import { access, mkdir, rm, rmdir } from "node:fs/promises";
 import { dirname, extname, join } from "node:path";
 import { checkOptions, describe } from "../../check.js";
 import { ValueError } from "../../errors.js";
@@ -114,9 +114,13 @@ export class ModelCheckpoint extends Stateful<Saved> {
     return this.state.latest;
   }
 
-  override onTrainBegin(logs: Logs): void {
+  override async onTrainBegin(logs: Logs): Promise<void> {
     super.onTrainBegin(logs);
     this.monitor?.check(this.loop);
+    const folder = dirname(this.pattern.text);
+    if (/[{}]/.test(folder)) return;
+    await mkdir(folder, { recursive: true });
+    await access(folder, constants.W_OK); // better now than after an epoch
   }
 
   override onEpochBegin(epoch: number): void {
@@ -221,8 +225,9 @@ export class BackupAndRestore extends Callback {
     this.deleteCheckpoint = deleteCheckpoint;
   }
 
-  override get last(): boolean {
-    return true;
+  /** After `ModelCheckpoint`, whose memory it saves. */
+  override get last(): number {
+    return 2;
   }
 
   override async onTrainBegin(_logs: Logs): Promise<void> {

@@ -1,6 +1,5 @@
 // Logs as files: CSV for tables, JSON lines for programs.
-import { existsSync } from "node:fs";
-import { type FileHandle, mkdir, open, readFile } from "node:fs/promises";
+import { appendFile, type FileHandle, mkdir, open, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { checkOptions, describe } from "../../check.js";
 import { ValueError } from "../../errors.js";
@@ -47,8 +46,10 @@ export class CSVLogger extends Callback {
     this.append = append;
   }
 
-  override onTrainBegin(_logs: Logs): void {
+  override async onTrainBegin(_logs: Logs): Promise<void> {
     this.columns = undefined;
+    await mkdir(dirname(this.filename), { recursive: true });
+    await appendFile(this.filename, ""); // better refused now than after an epoch
   }
 
   override async onEpochEnd(epoch: number, logs: Logs): Promise<void> {
@@ -56,29 +57,37 @@ export class CSVLogger extends Callback {
     const more = Object.keys(logs).filter((name) => !columns.includes(name));
     if (more.length > 0) await this.widen(more);
     const line = columns.map((name) => (name === "epoch" ? epoch : (logs[name] ?? "NA")));
-    await this.write((file) => file.appendFile(`${line.join(this.separator)}\n`));
+    await appendFile(this.filename, `${line.join(this.separator)}\n`);
   }
 
   /** The columns of the file, which is begun or continued at the first epoch. */
   private async begin(epoch: number): Promise<string[]> {
     if (this.columns) return this.columns;
-    await mkdir(dirname(this.filename), { recursive: true });
-    const goesOn = (this.append ?? epoch > 0) && existsSync(this.filename);
-    const [header] = goesOn ? (await readFile(this.filename, "utf8")).split("\n", 1) : [""];
+    const goesOn = this.append ?? epoch > 0;
+    const [header = "", ...lines] = goesOn ? await this.lines() : [];
     this.columns = header === "" ? ["epoch"] : this.unquoted(header);
-    if (header === "") await replaceFile(this.filename, (file) => file.writeFile("epoch\n"));
+    // A run that goes on may have been killed after it had written more than it goes on from.
+    const kept = this.append ? lines : lines.filter((line) => Number(line.split(this.separator, 1)[0]) < epoch);
+    if (header === "" || kept.length < lines.length) await this.replace([header || "epoch", ...kept]);
     return this.columns;
   }
 
   /** Adds columns, in which the lines so far have nothing. */
   private async widen(names: readonly string[]): Promise<void> {
-    const [header, ...lines] = (await readFile(this.filename, "utf8")).trimEnd().split(/\r?\n/);
+    const [header, ...lines] = await this.lines();
     const { separator } = this;
     const columns = names.map((name) => separator + this.quoted(name)).join("");
     const blanks = names.map(() => `${separator}NA`).join("");
-    const text = [header + columns, ...lines.map((line) => line + blanks)].join("\n");
-    await replaceFile(this.filename, (file) => file.writeFile(`${text}\n`));
+    await this.replace([header + columns, ...lines.map((line) => line + blanks)]);
     this.columns?.push(...names);
+  }
+
+  private async lines(): Promise<string[]> {
+    return (await readFile(this.filename, "utf8")).trimEnd().split(/\r?\n/);
+  }
+
+  private async replace(lines: readonly string[]): Promise<void> {
+    await replaceFile(this.filename, (file) => file.writeFile(`${lines.join("\n")}\n`));
   }
 
   private quoted(name: string): string {
@@ -89,15 +98,6 @@ export class CSVLogger extends Callback {
     const { separator } = this;
     const cells = header.match(RegExp(`("(?:[^"]|"")*"|[^\\${separator}\r]*)(?=\\${separator}|\r?$)`, "g")) ?? [];
     return cells.filter((c) => c !== "").map((c) => (c.startsWith('"') ? c.slice(1, -1).replaceAll('""', '"') : c));
-  }
-
-  private async write(fn: (file: FileHandle) => Promise<void>): Promise<void> {
-    const file = await open(this.filename, "a");
-    try {
-      await fn(file);
-    } finally {
-      await file.close();
-    }
   }
 }
 
@@ -125,7 +125,7 @@ const plain = (_key: string, value: unknown): unknown =>
  * - `{"event":"end","reason","time"}`
  *
  * Epochs count from 0; `time` is in ISO 8601; `lr` is a number, or a list where there are several parameter groups. A
- * run that continues an earlier one appends.
+ * run that continues an earlier one appends another start; lines before it of the same or later epochs are out of date.
  *
  * @throws ValueError before training if there is neither a path nor a directory of the run
  * @example

@@ -2,7 +2,7 @@
 import { checkOptions, describe } from "../../check.js";
 import { ValueError } from "../../errors.js";
 import { Callback, type Logs } from "../callback.js";
-import { checkCount, checkNumber, type Mode, Monitor } from "./monitor.js";
+import { checkCount, checkNumber, type Mode, Monitor, unknownName } from "./monitor.js";
 import { Stateful } from "./stateful.js";
 import { snapshot, type Weights } from "./weights.js";
 
@@ -129,7 +129,10 @@ export class TerminateOnNaN extends Callback {
   }
 
   override onTrainBatchEnd(batch: number, logs: Logs): void {
-    if (logs.loss === undefined || Number.isFinite(logs.loss)) return;
+    if (logs.loss === undefined) {
+      throw new ValueError(`TerminateOnNaN: there is no value ${unknownName("loss", Object.keys(logs))}`);
+    }
+    if (Number.isFinite(logs.loss)) return;
     this.loop.stop(
       `the loss became ${logs.loss} in epoch ${this.epoch + 1}, batch ${batch + 1} (step ${this.loop.globalStep})`,
     );
