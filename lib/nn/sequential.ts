@@ -1,7 +1,7 @@
 // Sequential: layers one after the other.
 import { checkFunction } from "../check.js";
 import { ValueError } from "../errors.js";
-import type { Tensor } from "../tensor/tensor.js";
+import { Tensor } from "../tensor/tensor.js";
 import { Model } from "../train/model.js";
 import { Module } from "./module.js";
 
@@ -46,8 +46,22 @@ export class Sequential extends Model {
 
   override forward(x: Tensor): Tensor {
     let y = x;
-    for (let i = 0; i < this.size.layers; i++) y = this[i].forward(y);
+    for (let i = 0; i < this.size.layers; i++) y = y instanceof Tensor ? this[i].forward(y) : this.onto(i, y);
     return y;
+  }
+
+  /** A layer on what is no tensor, which few layers take. */
+  private onto(i: number, y: unknown): Tensor {
+    try {
+      return this[i].forward(y);
+    } catch (error) {
+      if (i === 0 || !(error instanceof ValueError)) throw error;
+      const [before, layer] = [this[i - 1], this[i]].map((m) => m.constructor.name);
+      throw new ValueError(
+        `Sequential: layer ${i}, ${layer}, cannot take what layer ${i - 1}, ${before}, gives: ${error.message} ` +
+          "(of a recurrent layer's result, nn.OutputSequence or nn.LastOutput take a tensor)",
+      );
+    }
   }
 }
 

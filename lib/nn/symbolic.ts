@@ -1,13 +1,12 @@
 // Symbolic tensors: what layers are called on to make a graph of them (Keras's functional style). A symbolic tensor has
 // no values; its shape comes from a dry run of the layer, in which nothing is computed.
 import { checkOptions, describe } from "../check.js";
-import { CaptureError, NablaError, ShapeError, ValueError } from "../errors.js";
-import { Capture } from "../graph/capture.js";
-import { noGrad, withCapture } from "../graph/modes.js";
+import { NablaError, ShapeError, ValueError } from "../errors.js";
 import { zeros } from "../tensor/create.js";
 import { checkDType, type DType } from "../tensor/dtype.js";
 import type { Shape } from "../tensor/shape.js";
 import { Tensor } from "../tensor/tensor.js";
+import { forShapes } from "./mode.js";
 import type { Module } from "./module.js";
 
 /** A shape in which null stands for a size that is not known before there is a batch. */
@@ -194,24 +193,14 @@ export function callSymbolically(module: Module, args: readonly unknown[]): unkn
   });
 }
 
-/** What the layer's forward gives, in evaluation mode: shapes only, unless it reads values. */
+/** What the layer's forward gives for inputs of the shapes of a dry run. */
 function dryRun(module: Module, args: readonly unknown[], run: number): unknown {
   const [parameter] = module.parameters();
   const device = parameter?.device;
-  const compute = (): unknown => {
+  return forShapes(module, () => {
     const stands = mapTree(args, (leaf) =>
       leaf instanceof SymbolicTensor ? zeros(leaf.runs[run], { dtype: leaf.dtype, device }) : leaf,
     );
-    return noGrad(() => module.forward(...(stands as unknown[])));
-  };
-  const modes = [...module.modules()].map((m) => [m, m.training] as const);
-  module.eval();
-  try {
-    return withCapture(new Capture(null), compute);
-  } catch (error) {
-    if (error instanceof CaptureError) return compute();
-    throw error;
-  } finally {
-    for (const [m, mode] of modes) m.train(mode);
-  }
+    return module.forward(...(stands as unknown[]));
+  });
 }

@@ -3,6 +3,7 @@
 import { checkOptions, describe } from "../check.js";
 import { DataLoader } from "../data/loader.js";
 import { ValueError } from "../errors.js";
+import { keepModes } from "../nn/mode.js";
 import { getRngState, setRngState } from "../tensor/random.js";
 import { Callback, type Logs } from "./callback.js";
 import { checkCount, checkNumber, unknownName } from "./callbacks/monitor.js";
@@ -68,7 +69,7 @@ export async function lrFind(
   }
   const finder = new Finder(minLr, maxLr, steps, earlyStopThreshold ?? Number.POSITIVE_INFINITY);
   const weights = snapshot(model);
-  const modes = [...model.modules()].map((m) => [m, m.training] as const);
+  const back = keepModes(model);
   const rng = getRngState();
   const position = data instanceof DataLoader ? data.stateDict() : undefined;
   try {
@@ -85,7 +86,7 @@ export async function lrFind(
     finder.restore();
     overwrite(model.stateDict(), weights);
     model.zeroGrad();
-    for (const [m, mode] of modes) m.train(mode);
+    back();
     setRngState(rng);
     if (position) (data as DataLoader<unknown>).loadStateDict(position);
   }

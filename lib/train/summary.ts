@@ -1,8 +1,7 @@
 // What a model is made of: its parts, the shapes that they give, and their parameters.
 import { checkOptions, describe } from "../check.js";
-import { CaptureError, ValueError } from "../errors.js";
-import { Capture } from "../graph/capture.js";
-import { noGrad, withCapture } from "../graph/modes.js";
+import { ValueError } from "../errors.js";
+import { forShapes } from "../nn/mode.js";
 import type { Module } from "../nn/module.js";
 import { layersOfGraph } from "../nn/symbolic.js";
 import { zeros } from "../tensor/create.js";
@@ -49,32 +48,21 @@ export const argumentsOf = (x: unknown): readonly unknown[] => (Array.isArray(x)
  * @returns the output, whose tensors have shapes and dtypes but perhaps no values
  */
 export function trace(model: Module, input: unknown): unknown {
-  const parts = [...model.modules()];
-  const before = parts.map((m) => m.training);
   const batch = sizeOf(input);
-  const undo = tap(parts, (part, _input, output) => {
+  const undo = tap(model.modules(), (part, _input, output) => {
     const first = firstTensor(output);
-    if (first)
-      shapes.set(
-        part,
-        first.shape.map((n, i) => (i === 0 && n === batch ? null : n)),
-      );
+    if (first) {
+      const shape = first.shape.map((n, i) => (i === 0 && n === batch ? null : n));
+      shapes.set(part, shape);
+    }
   });
-  model.eval();
-  const run = (): unknown => {
-    const stands = mapBatch(input, (t) => zeros(t.shape, { dtype: t.dtype, device: t.device }));
-    return noGrad(() => model.forward(...argumentsOf(stands)));
-  };
   try {
-    return withCapture(new Capture(null), run);
-  } catch (error) {
-    if (error instanceof CaptureError) return run();
-    throw error;
+    return forShapes(model, () => {
+      const stands = mapBatch(input, (t) => zeros(t.shape, { dtype: t.dtype, device: t.device }));
+      return model.forward(...argumentsOf(stands));
+    });
   } finally {
     undo();
-    parts.forEach((m, i) => {
-      if (m.training !== before[i]) m.train(before[i]);
-    });
   }
 }
 

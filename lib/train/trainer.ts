@@ -5,6 +5,7 @@ import { getDevice } from "../device/registry.js";
 import { ValueError } from "../errors.js";
 import { modes } from "../graph/modes.js";
 import type { Saveable } from "../io/checkpoint.js";
+import { keepModes } from "../nn/mode.js";
 import type { Module } from "../nn/module.js";
 import { ReduceLROnPlateau } from "../optim/scheduler.js";
 import { manualSeed } from "../tensor/random.js";
@@ -671,13 +672,7 @@ function withoutGrad<R>(fn: () => R): R {
 
 /** Evaluation mode; gives the way back to what each part was in. */
 function evaluationMode(module: TrainModule): () => void {
-  const parts = [...module.subject().modules()];
-  const before = parts.map((m) => m.training);
+  const back = keepModes(module.subject());
   module.subject().eval();
-  return () => {
-    // Parts come after what they are part of, whose mode they take first.
-    parts.forEach((m, i) => {
-      if (m.training !== before[i]) m.train(before[i]);
-    });
-  };
+  return back;
 }

@@ -125,6 +125,21 @@ onEveryDevice("graphs", (device) => {
     expect(() => nn.add([x])).toThrow(/at least two tensors are needed, got 1/);
   });
 
+  test("graphs and sequences are layers too", () => {
+    const x = nn.Input({ shape: [3] });
+    const inner = new nn.Graph({ inputs: x, outputs: [nn.add([x, x]), new nn.Linear(3, 2, { device }).call(x)] });
+    const block = new nn.Sequential([new nn.Linear(3, 2, { device }), new nn.Tanh()]);
+    const y = nn.Input({ shape: [3] });
+    const [twice, projected] = inner.call(y);
+    const outer = new nn.Graph({ inputs: y, outputs: nn.multiply([block.call(twice), projected]) });
+    expect(Object.keys(outer.stateDict())).toEqual(
+      ["graph.linear.weight", "graph.linear.bias", "sequential.0.weight", "sequential.0.bias"], // biome-ignore format: names
+    );
+    const t = rand([4, 3], { device });
+    const [a, b] = inner.forward(t);
+    expect(outer.forward(t).toArray()).toEqual(block.forward(a).mul(b).toArray());
+  });
+
   test("making a graph computes nothing, and leaves random numbers, statistics and modes as they are", () => {
     const norm = new nn.BatchNorm1d(4, { device });
     const dropout = new nn.Dropout(0.5);
@@ -147,7 +162,7 @@ onEveryDevice("graphs", (device) => {
   });
 });
 
-onEveryDevice("recurrent layers in a sequence", (device) => {
+describe("recurrent layers in a sequence", () => {
   test.each([
     ["RNN", 1, false],
     ["GRU", 2, true],
@@ -155,16 +170,16 @@ onEveryDevice("recurrent layers in a sequence", (device) => {
     ["LSTM", 1, true],
   ] as const)("%s, %i layers, both directions: %s", (kind, numLayers, bidirectional) => {
     for (const batchFirst of [true, false]) {
-      const rnn = new nn[kind](3, 4, { numLayers, bidirectional, batchFirst, device });
+      const rnn = new nn[kind](3, 4, { numLayers, bidirectional, batchFirst });
       const features = bidirectional ? 8 : 4;
-      const head = new nn.Linear(features, 2, { device });
-      const x = rand([5, 6, 3], { device });
+      const head = new nn.Linear(features, 2);
+      const x = rand([3, 4, 3]);
       const [output] = rnn.forward(x);
       const whole = new nn.Sequential([rnn, new nn.OutputSequence(), head]);
       expect(whole.forward(x).toArray()).toEqual(head.forward(output).toArray());
       const last = new nn.Sequential([rnn, new nn.LastOutput(), head]);
       // The output at the last step, of the way back at the first.
-      const steps = batchFirst ? 6 : 5;
+      const steps = batchFirst ? 4 : 3;
       const at = (t: number) => output.select(batchFirst ? 1 : 0, t);
       const ends = bidirectional ? cat([at(steps - 1).narrow(1, 0, 4), at(0).narrow(1, 4, 4)], 1) : at(steps - 1);
       expect(last.forward(x).toArray()).toEqual(head.forward(ends).toArray());
@@ -178,6 +193,10 @@ onEveryDevice("recurrent layers in a sequence", (device) => {
   test("what is no recurrent layer's result is refused", () => {
     expect(() => new nn.LastOutput().forward(rand([2, 2]) as never)).toThrow(
       /follows an RNN, LSTM or GRU, .* got a Tensor/,
+    );
+    const bare = new nn.Sequential([new nn.LSTM(2, 3), new nn.Linear(3, 1)]);
+    expect(() => bare.forward(rand([4, 1, 2]))).toThrow(
+      /layer 1, Linear, cannot take what layer 0, LSTM, gives: .* nn.OutputSequence or nn.LastOutput take a tensor/,
     );
     const model = new nn.Sequential([new nn.Linear(2, 2), new nn.OutputSequence()]);
     expect(() => model.forward(rand([2, 2]))).toThrow(/OutputSequence: it follows an RNN, LSTM or GRU/);

@@ -4,6 +4,7 @@ import { ValueError } from "../../errors.js";
 import { type Compiled, compile } from "../../graph/compile.js";
 import { noGrad } from "../../graph/modes.js";
 import type { Saveable } from "../../io/checkpoint.js";
+import { keepModes } from "../../nn/mode.js";
 import type { Module } from "../../nn/module.js";
 import { BatchNorm1d, BatchNorm2d } from "../../nn/norm.js";
 import { add, mul, sub } from "../../ops/elementwise.js";
@@ -280,7 +281,7 @@ const normsOf = (model: Module): Norm[] =>
 export async function renewStatistics(model: Module, data: Batches): Promise<void> {
   const norms = normsOf(model);
   if (norms.length === 0) return;
-  const modes = [...model.modules()].map((m) => [m, m.training] as const);
+  const back = keepModes(model);
   const momenta = norms.map((m) => m.momentum);
   let batches = 0;
   model.train();
@@ -302,6 +303,6 @@ export async function renewStatistics(model: Module, data: Batches): Promise<voi
     norms.forEach((m, i) => {
       m.momentum = momenta[i];
     });
-    for (const [m, mode] of modes) m.train(mode);
+    back();
   }
 }
