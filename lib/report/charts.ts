@@ -184,6 +184,29 @@ export function rateCurve(
   );
 }
 
+/** Training loss against optimizer steps, as it is logged within epochs. */
+export function stepCurve(
+  steps: readonly { readonly step: number; readonly loss: number }[],
+  options: PictureOptions = {},
+): Promise<string> {
+  const series = lineOf("loss", "train", finite(steps.map(({ step, loss }) => [step, loss])), {
+    more: { lineStyle: thin },
+  });
+  const last = Math.max(steps[steps.length - 1]?.step ?? 2, 2);
+  return picture(
+    "training loss by step",
+    {
+      ...frame(options),
+      xAxis: { ...below("step"), type: "value", min: 0, max: last, minInterval: 1 },
+      yAxis: { ...beside("loss"), ...scaleOf(steps.map(({ loss }) => loss)) },
+      series,
+    },
+    options,
+  );
+}
+
+const thin = { color: colour("train"), width: 1 };
+
 const finite = (points: number[][]): number[][] => points.filter(([, v]) => Number.isFinite(v));
 
 const epochAxes = (
