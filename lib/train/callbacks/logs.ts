@@ -172,19 +172,18 @@ export class JsonlLogger extends Callback {
     const path = this.path();
     await mkdir(dirname(path), { recursive: true });
     this.written = this.loop.globalStep;
-    if (this.loop.globalStep > 0) await this.rewind(path);
+    if (this.loop.globalStep > 0) await this.rewind(path, epoch);
     this.file = await open(path, epoch > 0 || this.loop.globalStep > 0 ? "a" : "w");
     await this.write({ event: "start", ...this.loop.params, ...this.place(epoch) });
   }
 
-  /** Takes out what was logged after the state from which the run goes on: it happens again. */
-  private async rewind(path: string): Promise<void> {
-    const { globalStep, history } = this.loop;
+  /** Takes out what was logged after the state from which the run goes on, at that epoch: it happens again. */
+  private async rewind(path: string, from: number): Promise<void> {
     const text = await readFile(path, "utf8").catch(() => ""); // there may be none
     const lines = text.split("\n").slice(0, -1); // the last one is empty, or was not completed
     const kept = lines.filter((line) => {
       const { event, epoch, step = 0 } = JSON.parse(line) as { event: string; epoch: number; step?: number };
-      return step <= globalStep && (event !== "epoch" || history.epoch.includes(epoch));
+      return step <= this.loop.globalStep && (event !== "epoch" || epoch < from);
     });
     await replaceFile(path, (file) => file.writeFile(kept.map((line) => `${line}\n`).join("")));
   }
