@@ -15,6 +15,11 @@ export interface CsvWriteOptions {
   delimiter?: string;
 }
 
+/** What takes texts one after the other, such as `process.stdout`. */
+export interface Writer {
+  write(text: string, done: (error?: Error | null) => void): unknown;
+}
+
 type Rows<T> = Iterable<T> | AsyncIterable<T>;
 
 /** Texts are gathered to about this many characters before they go to the file. */
@@ -82,7 +87,7 @@ async function* lines(
  * await io.writeCsv("out.csv", [{ id: 1, label: "cat" }, { id: 2, label: "dog" }]);
  */
 export async function writeCsv(
-  path: string | NodeJS.WritableStream,
+  path: string | Writer,
   rows: Rows<Readonly<Record<string, Field>> | readonly Field[]>,
   options: CsvWriteOptions = {},
 ): Promise<void> {

@@ -2,6 +2,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { gunzipSync, gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, expect, test } from "vitest";
@@ -275,4 +276,25 @@ test("any texts and numbers come back as they were written", async () => {
     { numRuns: 200 },
   );
   await expect(io.readCsv({} as never)).rejects.toThrow(ValueError);
+});
+
+test("streams: bytes that come once, texts that go on, errors of both", async () => {
+  const { schema } = await io.readCsv({ text: "a,b\n1,x\n2,y\n" });
+  const pieces = (...texts: string[]) => Readable.from(texts.map((text) => Buffer.from(text)));
+  const rows = io.csvRows(pieces("b,a\nx", ",1.5\ny", ",2\n"), { schema });
+  const written: string[] = [];
+  const writer = {
+    write(text: string, done: () => void) {
+      written.push(text);
+      setImmediate(done);
+    },
+  };
+  await io.writeCsv(writer, rows);
+  expect(written.join("")).toBe("a,b\n1.5,x\n2,y\n");
+  expect(() => io.csvBatches(pieces("a\n1\n"))).toThrow(
+    "a stream can be read once only, so it needs the option schema",
+  );
+  await expect(io.writeCsv(writer, io.csvRows(pieces("a,b\nz,x\n"), { schema }))).rejects.toThrow("the stream: line 2");
+  const broken = { write: (_: string, done: (error: Error) => void) => done(new Error("EPIPE")) };
+  await expect(io.writeCsv(broken, [{ a: 1 }])).rejects.toThrow("EPIPE");
 });
