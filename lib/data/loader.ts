@@ -1,10 +1,7 @@
 // DataLoader: batches of a dataset, shuffled by a seed, prepared ahead, from any position on.
 import { checkFunction, checkOptions, describe } from "../check.js";
 import { ValueError } from "../errors.js";
-import { noGrad } from "../graph/modes.js";
 import { indexSelect } from "../ops/indexing.js";
-import { narrow } from "../ops/movement.js";
-import { clone } from "../ops/pointwise.js";
 import { randperm } from "../ops/random.js";
 import { fromTyped } from "../tensor/create.js";
 import { Generator } from "../tensor/random.js";
@@ -13,6 +10,7 @@ import { Dataset, rowsOf } from "./dataset.js";
 import { demandFinite } from "./finite.js";
 import { originOf } from "./module.js";
 import { drawSeed } from "./random.js";
+import { Rows } from "./rows.js";
 import { WorkerPool } from "./workers.js";
 
 export interface DataLoaderOptions<T> {
@@ -174,42 +172,32 @@ export class DataLoader<T> implements AsyncIterable<T> {
   }
 
   /**
-   * @internal The same without promises, where samples are rows of tensors in memory: the order is made on their device
-   * and a batch is one selection a tensor. Null elsewhere.
+   * @internal The same where samples are rows of tensors in memory: the order is made on their device. Null elsewhere.
    */
-  immediate(): Iterator<T> | null {
+  inMemory(): Rows | null {
     if (this.join || this.source || this.settings.checkFinite) return null;
     const found = rowsOf(this.dataset);
     if (!found) return null;
     const { tensors, rows } = found;
+    const { device } = tensors[0].storage;
+    if (tensors.some((t) => t.storage.device !== device)) return null;
     if (rows && this.rows?.of !== this.dataset) {
-      const device = tensors[0].storage.device;
       const index = fromTyped(BigInt64Array.from(rows, BigInt), "int64", [rows.length], device);
       this.rows = { of: this.dataset, index };
     }
-    return this.select(tensors, rows && this.rows ? this.rows.index : null);
-  }
-
-  private *select(tensors: readonly Tensor[], rows: Tensor | null): IterableIterator<T> {
+    const own = rows && this.rows ? this.rows.index : null;
     const { length, batchSize, epoch } = this;
     const n = this.dataset.length;
-    const mixed = this.settings.shuffle
-      ? randperm(n, { device: tensors[0].device, generator: this.generator() })
-      : null;
-    const order = mixed && rows ? indexSelect(rows, 0, mixed) : (mixed ?? rows);
-    while (this.position < length) {
+    const mixed = this.settings.shuffle ? randperm(n, { device: device.name, generator: this.generator() }) : null;
+    return new Rows(tensors, mixed && own ? indexSelect(own, 0, mixed) : (mixed ?? own), () => {
+      if (this.epoch !== epoch) return null;
       const at = this.position++ * batchSize;
       if (this.position === length) {
         this.epoch = epoch + 1;
         this.position = 0;
       }
-      const size = Math.min(batchSize, n - at);
-      const index = order && narrow(order, 0, at, size);
-      yield noGrad(() =>
-        tensors.map((t) => (index ? indexSelect(t, 0, index) : clone(narrow(t, 0, at, size)))),
-      ) as unknown as T;
-      if (this.epoch !== epoch) return;
-    }
+      return { at, count: Math.min(batchSize, n - at) };
+    });
   }
 
   /** Where the random numbers of an epoch's order come from. */

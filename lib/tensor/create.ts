@@ -274,6 +274,13 @@ function sequence(start: number, step: number, count: number, dtype: DType, opti
   return out;
 }
 
+/** @internal `count` whole numbers from a start on that a captured function asks for at each replay. */
+export function counting(start: () => number, count: number, device: Device): Tensor {
+  const out = uninitialized([count], "int64", device, "arange");
+  emit(device, "arange", [], [out], [new Scalar(start), new Scalar(1)], count);
+  return out;
+}
+
 /** The n×m matrix (m = n when absent) with ones on its diagonal. */
 export function eye(n: number, m?: number | TensorOptions, options: TensorOptions = {}): Tensor {
   const columns = typeof m === "number" ? m : n;

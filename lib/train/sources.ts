@@ -2,6 +2,7 @@
 import { describe } from "../check.js";
 import { Dataset } from "../data/dataset.js";
 import { DataLoader } from "../data/loader.js";
+import type { Rows } from "../data/rows.js";
 import { ValueError } from "../errors.js";
 import type { Saveable } from "../io/checkpoint.js";
 import { type DType, isFloat } from "../tensor/dtype.js";
@@ -18,6 +19,8 @@ type Next = IteratorResult<unknown> | Promise<IteratorResult<unknown>>;
 /** An epoch's batches, one after another; promises only where the data needs them. */
 export interface Batches {
   next(): Next;
+  /** The same as rows of tensors in memory, where they are that. */
+  readonly rows: Rows | null;
   /** No more are wanted. */
   close(): void | Promise<void>;
 }
@@ -39,7 +42,7 @@ export class Source {
     this.stateful = isStateful(data) ? data : null;
     if (data instanceof DataLoader) {
       this.length = data.length;
-      this.make = () => data.immediate() ?? (data as AsyncIterable<unknown>)[Symbol.asyncIterator]();
+      this.make = () => (data as AsyncIterable<unknown>)[Symbol.asyncIterator]();
     } else if (typeof data === "function") {
       this.make = () => iterator(data(), op);
     } else if (isIterable(data)) {
@@ -73,10 +76,17 @@ export class Source {
       // Left in the middle, as by a limit of batches: another epoch has another order.
       if (state.batch > 0) data.loadStateDict({ ...state, epoch: state.epoch + 1, batch: 0 });
     }
+    const rows = data instanceof DataLoader ? data.inMemory() : null;
+    if (rows) {
+      const next = (): IteratorResult<unknown> =>
+        rows.next() ? { done: false, value: rows.batch() } : { done: true, value: undefined };
+      return { rows, next, close() {} };
+    }
     const it = this.make();
     // A stateful source stands there already, and an iterator that goes on has given them.
     if (!this.stateful && !this.ongoing) for (let i = 0; i < done; i++) await it.next();
     return {
+      rows: null,
       next: () => it.next(),
       close: () => {
         if (it !== this.ongoing) return it.return?.() as void | Promise<void>;
@@ -136,6 +146,11 @@ export const placeBatch = (batch: unknown, device: string, dtype: DType | undefi
     const there = t.device === device ? t : t.to(device);
     return dtype === undefined || !isFloat(there.dtype) || there.dtype === dtype ? there : there.to(dtype);
   });
+
+/** True for rows that are where they shall be, and in the dtype that is asked for. */
+export const arePlain = (rows: Rows | null, device: string, dtype: DType | undefined): boolean =>
+  rows?.tensors.every((t) => t.device === device && (dtype === undefined || !isFloat(t.dtype) || t.dtype === dtype)) ??
+  false;
 
 /** Rows of a batch: the first dimension of its first tensor; 1 where there is none. */
 export function rowsIn(value: unknown): number {

@@ -1,6 +1,7 @@
 // The training step: forward, loss, backward, clipping and the optimizer as one program where it can be recorded, and
 // operation by operation where it cannot, with the same results.
 import { describe } from "../check.js";
+import { Rows, rowsAt } from "../data/rows.js";
 import { CaptureError, ValueError } from "../errors.js";
 import { uncaptured } from "../graph/capture.js";
 import { type Compiled, compile } from "../graph/compile.js";
@@ -78,13 +79,24 @@ export class Recorded<A extends readonly unknown[], R> {
   }
 }
 
+/** A batch, or rows of tensors in memory in an order; and whether the optimizer steps. */
+type RecordedArguments = [
+  batch: Batch,
+  tensors: readonly Tensor[] | null,
+  order: Tensor | null,
+  count: number,
+  update: boolean,
+];
+
 /** One module's training step with its optimizers. */
 export class TrainStep {
   /** Why the step is not recorded; undefined where it is. */
   reason: string | undefined;
   /** Is told so when it turns out. */
   onGivenUp: (reason: string) => void = () => {};
-  private readonly recorded: Recorded<[batch: Batch, update: boolean], StepOutput> | null = null;
+  private readonly recorded: Recorded<RecordedArguments, StepOutput> | null = null;
+  /** Place of the present batch among rows in memory. */
+  private at = 0;
   /** Gradients of the batches since the last update, where several make one. */
   private readonly sums = new Map<Tensor, Tensor>();
   /** Batches whose gradients are in `sums`. */
@@ -114,7 +126,8 @@ export class TrainStep {
     this.reason = this.obstacle();
     if (this.reason === undefined) {
       this.recorded = new Recorded(
-        (batch: Batch, update: boolean) => this.once(batch, update, 0),
+        (batch, tensors, order, count, update) =>
+          this.once(tensors ? rowsAt(tensors, order, count, () => this.at) : batch, update, 0),
         (reason) => {
           this.reason = reason;
           this.onGivenUp(reason);
@@ -152,18 +165,25 @@ export class TrainStep {
     return last || this.waiting + 1 >= this.settings.accumulateGradBatches;
   }
 
-  /** Trains on a batch; its gradients wait for those of the next ones unless `update` is set. */
-  run(batch: Batch, update: boolean, batchIdx: number): StepOutput | Promise<StepOutput> {
+  /**
+   * Trains on a batch, or on the present one of rows in memory; its gradients wait for those of the next ones unless
+   * `update` is set.
+   */
+  run(batch: Batch | Rows, update: boolean, batchIdx: number): StepOutput | Promise<StepOutput> {
     const waiting = update ? 0 : this.waiting + 1;
     let result: StepOutput | Promise<StepOutput>;
-    if (this.recorded)
-      result = this.recorded.records ? this.recorded.call(batch, update) : this.once(batch, update, batchIdx);
-    else {
-      const output = this.module.trainingStep(batch, batchIdx);
+    if (this.recorded?.records) {
+      if (batch instanceof Rows) {
+        this.at = batch.at;
+        result = this.recorded.call(null, batch.tensors, batch.order, batch.count, update);
+      } else result = this.recorded.call(batch, null, null, 0, update);
+    } else {
+      const own = batch instanceof Rows ? batch.batch() : batch;
+      const output = this.module.trainingStep(own, batchIdx);
       result =
         output instanceof Promise
-          ? output.then((o) => this.once(batch, update, batchIdx, { output: o }))
-          : this.once(batch, update, batchIdx, { output });
+          ? output.then((o) => this.once(own, update, batchIdx, { output: o }))
+          : this.once(own, update, batchIdx, { output });
     }
     this.waiting = waiting;
     return result;

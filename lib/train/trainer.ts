@@ -3,9 +3,7 @@ import { basename } from "node:path";
 import { describe } from "../check.js";
 import { getDevice } from "../device/registry.js";
 import { ValueError } from "../errors.js";
-import { modes } from "../graph/modes.js";
 import type { Saveable } from "../io/checkpoint.js";
-import { keepModes } from "../nn/mode.js";
 import type { Module } from "../nn/module.js";
 import { ReduceLROnPlateau } from "../optim/scheduler.js";
 import { manualSeed } from "../tensor/random.js";
@@ -21,61 +19,20 @@ import { Progress } from "./progress.js";
 import { describeRun, writeRecord } from "./record.js";
 import { reportRun, type Samples } from "./report.js";
 import { load, type Parts, restore, snapshot } from "./resume.js";
-import { type BatchSource, placeBatch, rowsIn, Source } from "./sources.js";
-import { Recorded, TrainStep } from "./step.js";
-
-type Evaluation = "validate" | "test" | "sanity";
-
-/** Hooks of a module by the kind of loop. */
-const evaluationHooks = {
-  validate: ["onValidationStart", "onValidationEpochStart", "onValidationEpochEnd", "onValidationEnd"],
-  test: ["onTestStart", "onTestEpochStart", "onTestEpochEnd", "onTestEnd"],
-} as const;
+import {
+  type Evaluation,
+  evaluationHooks,
+  evaluationMode,
+  evaluationOf,
+  Session,
+  sessions,
+  withoutGrad,
+} from "./session.js";
+import { arePlain, type BatchSource, placeBatch, rowsIn, Source } from "./sources.js";
+import { TrainStep } from "./step.js";
 
 /** Steps between two lines of `log.jsonl`, as in Lightning. */
 const STEPS_A_LINE = 50;
-
-/** What is recorded of a module and kept between the Trainers that train it. */
-class Session {
-  readonly training = new Ledger(true);
-  constructor(readonly step: TrainStep) {}
-  dispose(): void {
-    this.step.dispose();
-  }
-}
-const sessions = new WeakMap<TrainModule, Session>();
-
-/** An evaluation step, recorded where it is known to be pure, and what it logs. */
-interface EvaluationStep {
-  readonly ledger: Ledger;
-  readonly step: Recorded<[Batch], unknown> | null;
-  readonly compile: boolean;
-}
-const evaluationSteps = new WeakMap<TrainModule, Map<string, EvaluationStep>>();
-
-function evaluationOf(module: TrainModule, kind: Evaluation | "predict", compile: boolean): EvaluationStep {
-  let steps = evaluationSteps.get(module);
-  if (!steps) {
-    steps = new Map();
-    evaluationSteps.set(module, steps);
-  }
-  let found = steps.get(kind);
-  if (found?.compile !== compile) {
-    const run = (batch: Batch): unknown =>
-      kind === "predict"
-        ? module.predictStep(batch, 0)
-        : kind === "test"
-          ? module.testStep(batch, 0)
-          : module.validationStep(batch, 0);
-    found = {
-      ledger: new Ledger(false),
-      step: module.pureEvaluation && compile ? new Recorded(run, () => {}) : null,
-      compile,
-    };
-    steps.set(kind, found);
-  }
-  return found;
-}
 
 /**
  * Trains a `TrainModule`, in the style of PyTorch Lightning. Keras's `model.fit` runs the same loop.
@@ -120,6 +77,8 @@ export class Trainer implements Loop {
   interrupted = false;
   /** The data of `fit` include some for validation. */
   validates = false;
+  /** The first batch of a `fit` is looked at before anything is trained. */
+  private firstBatch = true;
   private pace: Pace;
   private started = 0;
   /** When `fit` began. */
@@ -211,6 +170,7 @@ export class Trainer implements Loop {
     this.stopReason = undefined;
     this.interrupted = false;
     this.validates = val !== null;
+    this.firstBatch = true;
     this.startedAt = new Date();
     this.batchesPerEpoch = finite(limited(settings.limits.train, source.length));
     return this.guarded(module, "fit", async () => {
@@ -246,7 +206,7 @@ export class Trainer implements Loop {
     const samples: Samples[] = [];
     if (validation) {
       const most = limited(this.settings.limits.validate, validation.length);
-      await this.over(module, validation, most, (batch) => {
+      await this.eachBatch(module, validation, most, (batch) => {
         const found = module.samplesOf(batch);
         if (found) samples.push(found);
       });
@@ -304,17 +264,12 @@ export class Trainer implements Loop {
       const most = limited(this.settings.limits.predict, source.length);
       const results: unknown[] = [];
       const back = evaluationMode(module);
-      const step = module.pureEvaluation
-        ? new Recorded(
-            (b: Batch) => module.predictStep(b, 0),
-            () => {},
-          )
-        : null;
+      const { step } = evaluationOf(module, "predict", this.settings.compile);
       try {
         await this.call("onPredictBegin", {});
         await module.onPredictStart();
         await module.onPredictEpochStart();
-        await this.over(module, source, most, async (batch, i) => {
+        await this.eachBatch(module, source, most, async (batch, i) => {
           await this.call("onPredictBatchBegin", i);
           await module.onPredictBatchStart(batch, i);
           const output = await withoutGrad(() => (step ? step.call(batch) : module.predictStep(batch, i)));
@@ -374,13 +329,13 @@ export class Trainer implements Loop {
         this.done = 0;
         this.ended = false;
       }
-      if (this.over_()) return;
+      if (this.isOver()) return;
       await this.epoch(module, source, val);
       if (!this.ended) return;
     }
   }
 
-  private over_(): boolean {
+  private isOver(): boolean {
     if (this.stopReason === undefined) {
       if (this.globalStep >= this.maxSteps) this.stop(`maxSteps (${this.maxSteps}) reached`);
       else if ((performance.now() - this.started) / 1000 >= this.settings.maxSeconds) this.stop("maxTime reached");
@@ -411,22 +366,34 @@ export class Trainer implements Loop {
     };
     const stepwise = this.plans.some((p) => p.schedule?.interval === "step");
     const batches = await source.epoch(this.done);
+    // Batches need not exist for themselves where nobody looks at them.
+    const asIs = module.pureEvaluation || module.onBeforeBatchTransfer === TrainModule.prototype.onBeforeBatchTransfer;
+    const direct = asIs && !hooked.start && !hooked.end && arePlain(batches.rows, settings.device, settings.dtype);
+    const rows = direct ? batches.rows : null;
+    let first = this.firstBatch;
+    this.firstBatch = false;
     let checked = -1;
     try {
       while (this.done < most) {
-        const next = batches.next();
-        const item = next instanceof Promise ? await next : next;
-        if (item.done) break;
-        const batch = placeBatch(module.onBeforeBatchTransfer(item.value), settings.device, settings.dtype);
+        let batch: Batch = null;
+        if (rows && !rows.next()) break;
+        if (!rows) {
+          const next = batches.next();
+          const item = next instanceof Promise ? await next : next;
+          if (item.done) break;
+          batch = placeBatch(module.onBeforeBatchTransfer(item.value), settings.device, settings.dtype);
+        }
         const i = this.done;
         this.batchIdx = i;
         for (const c of begins) await settled(c.onTrainBatchBegin(i));
         if (hooked.start) await settled(module.onTrainBatchStart(batch, i));
-        const rows = rowsIn(batch);
-        training.begin(rows);
-        if (this.globalStep === 0 && i === 0) await module.onFirstBatch(batch);
+        training.begin(rows ? rows.count : rowsIn(batch));
+        if (first) {
+          first = false;
+          await module.onFirstBatch(rows ? rows.batch() : batch);
+        }
         const update = step.updates(i + 1 === most);
-        const made = step.run(batch, update, i);
+        const made = step.run(rows ?? batch, update, i);
         const output: StepOutput = made instanceof Promise ? await made : made;
         this.done++;
         if (update) {
@@ -445,7 +412,7 @@ export class Trainer implements Loop {
           this.validation = await this.evaluate("validate", module, val, limited(settings.limits.validate, val.length));
           module.sink = training;
         }
-        if (this.over_()) break;
+        if (this.isOver()) break;
       }
     } finally {
       if (this.done < most || most === Number.POSITIVE_INFINITY) await batches.close();
@@ -513,7 +480,7 @@ export class Trainer implements Loop {
       const begins = heard ? this.overriding("onTestBatchBegin") : [];
       const ends = heard ? this.overriding("onTestBatchEnd") : [];
       const logged = ends.some((c) => c.onTestBatchEnd.length > 1);
-      await this.over(module, source, most, async (batch, i) => {
+      await this.eachBatch(module, source, most, async (batch, i) => {
         for (const c of begins) await settled(c.onTestBatchBegin(i));
         await (stage === "test" ? module.onTestBatchStart(batch, i) : module.onValidationBatchStart(batch, i));
         ledger.begin(rowsIn(batch));
@@ -541,7 +508,7 @@ export class Trainer implements Loop {
   }
 
   /** Calls `body` with every batch. */
-  private async over(
+  private async eachBatch(
     module: TrainModule,
     source: Source,
     most: number,
@@ -668,21 +635,3 @@ type CallbackHook = {
 const settled = (made: Hooked): Hooked => (made instanceof Promise ? made : undefined);
 
 const finite = (n: number): number | undefined => (n === Number.POSITIVE_INFINITY ? undefined : n);
-
-/** Runs a step without gradients; what an asynchronous one does after its first await records them in vain. */
-function withoutGrad<R>(fn: () => R): R {
-  const before = modes.grad;
-  modes.grad = false;
-  try {
-    return fn();
-  } finally {
-    modes.grad = before;
-  }
-}
-
-/** Evaluation mode; gives the way back to what each part was in. */
-function evaluationMode(module: TrainModule): () => void {
-  const back = keepModes(module.subject());
-  module.subject().eval();
-  return back;
-}
