@@ -4,7 +4,7 @@ import type { Device } from "../device/device.js";
 import { streamOf } from "../graph/stream.js";
 
 /** Work that is queued before the loop waits for it, in milliseconds. */
-const BURST_MS = 8;
+const BURST_MS = 5;
 
 export class Pace {
   private queued = 0;

@@ -103,7 +103,7 @@ export class EarlyStopping extends Stateful<{
     if (state.wait >= this.patience && epoch > 0) {
       state.stoppedEpoch = epoch;
       this.loop.stop(
-        `${monitor.name} has not improved on ${Number(state.best?.toPrecision(5))} of epoch ${state.bestEpoch + 1} for ${state.wait} epochs`,
+        `${monitor.name} has not improved on ${Number((state.best ?? Number.NaN).toPrecision(5))} of epoch ${state.bestEpoch + 1} for ${state.wait} epochs`,
       );
     }
   }
