@@ -155,14 +155,14 @@ describe("runs that go on", () => {
   });
 });
 
-test("averages follow optimizer steps, not batches", async () => {
-  const seen: unknown[] = [];
+test("averages follow optimizer steps, not batches; also the one at the end of an epoch", async () => {
+  const seen: number[] = [];
   const ema = new callbacks.ExponentialMovingAverage({ decay: 0.5 });
-  const count = new callbacks.LambdaCallback({
-    onTrainBatchEnd: () => void seen.push((ema.stateDict() as { steps: number }).steps),
-  });
-  await train([ema, count], { maxEpochs: 1, accumulateGradBatches: 3 });
-  expect(seen).toEqual([0, 0, 1, 1, 1, 2]);
+  const note = () => void seen.push((ema.stateDict() as { steps: number }).steps);
+  const count = new callbacks.LambdaCallback({ onTrainBatchEnd: note, onEpochEnd: note });
+  const { trainer } = await train([ema, count], { maxEpochs: 1, accumulateGradBatches: 4 });
+  expect(seen).toEqual([0, 0, 0, 1, 1, 2, 2]);
+  expect(trainer.globalStep).toBe(2);
 });
 
 test("fit of a compiled model", async () => {

@@ -77,6 +77,11 @@ export class ExponentialMovingAverage extends Stateful<{
   }
 
   override onTrainBatchEnd(_batch: number): void {
+    this.follow();
+  }
+
+  /** Takes in an optimizer step, if there was one. */
+  private follow(): void {
     const { state } = this;
     if (this.loop.globalStep === state.steps) return; // gradients are still being accumulated
     state.steps = this.loop.globalStep;
@@ -130,7 +135,9 @@ export class ExponentialMovingAverage extends Stateful<{
 
   /** Gives the model the averages. */
   private show(): void {
-    if (this.running && this.state.other && !this.state.swapped) this.swap();
+    if (!this.running || this.state.swapped) return;
+    this.follow(); // an epoch may end with a step of its own
+    if (this.state.other) this.swap();
   }
 
   private swap(): void {

@@ -117,6 +117,7 @@ export class ModelCheckpoint extends Stateful<Saved> {
   override async onTrainBegin(logs: Logs): Promise<void> {
     super.onTrainBegin(logs);
     this.monitor?.check(this.loop);
+    this.savedStep = this.loop.globalStep;
     const folder = dirname(this.pattern.text);
     if (/[{}]/.test(folder)) return;
     await mkdir(folder, { recursive: true });
@@ -232,9 +233,10 @@ export class BackupAndRestore extends Callback {
 
   override async onTrainBegin(_logs: Logs): Promise<void> {
     await mkdir(this.directory, { recursive: true });
-    if (!existsSync(this.path)) return;
-    const [first] = this.model.parameters();
-    this.loop.loadStateDict(await load<{ [key: string]: Saveable }>(this.path, { device: first?.device }));
+    if (existsSync(this.path)) {
+      const [first] = this.model.parameters();
+      this.loop.loadStateDict(await load<{ [key: string]: Saveable }>(this.path, { device: first?.device }));
+    }
     this.savedStep = this.loop.globalStep;
   }
 
