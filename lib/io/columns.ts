@@ -139,7 +139,9 @@ export class ColumnBuilder {
       else this.numbers.push(Number.NaN);
       return;
     }
-    if (this.plan.type === undefined) this.guess(text, line);
+    const { type } = this.plan;
+    const number = type === "string" || type === "category" || type === "int64" ? undefined : parseNumber(text);
+    if (type === undefined) this.guess(text, number, line);
     if (this.mixed) return;
     switch (this.kind) {
       case "bigint": {
@@ -156,7 +158,7 @@ export class ColumnBuilder {
         this.pushText(text, line);
         break;
       default: {
-        const value = this.kind === "bool" ? this.boolean(text, line) : this.number(text, line);
+        const value = this.kind === "bool" ? this.boolean(text, line) : this.number(text, number, line);
         this.sum += value;
         this.counted++;
         if (this.keep) this.numbers.push(value);
@@ -177,8 +179,8 @@ export class ColumnBuilder {
   }
 
   /** Follows what the values are, until one does not fit. */
-  private guess(text: string, line: number): void {
-    const numeric = isQuantity(text, parseNumber(text));
+  private guess(text: string, number: number | undefined, line: number): void {
+    const numeric = isQuantity(text, number);
     const kind = numeric ? "number" : text.toLowerCase() in BOOLEAN ? "bool" : "text";
     if (this.kind === "none") {
       this.kind = kind;
@@ -189,9 +191,8 @@ export class ColumnBuilder {
     else this.stranger ??= { text, line };
   }
 
-  private number(text: string, line: number): number {
+  private number(text: string, value: number | undefined, line: number): number {
     const { type } = this.plan;
-    const value = parseNumber(text);
     if (value === undefined) this.refuse(line, `${JSON.stringify(text)} is not a number`);
     const range = type && RANGES[type as DType];
     if (range && !(Number.isInteger(value) && value >= range[0] && value <= range[1])) {

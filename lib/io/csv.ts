@@ -210,6 +210,7 @@ async function* batches(
   const { label, limit, header, missing } = settings;
   let plans: ColumnPlan[] = [];
   let places: number[] = [];
+  let drops = false;
   let width = -1;
   let read = 0;
   let builders: ColumnBuilder[] = [];
@@ -226,6 +227,7 @@ async function* batches(
         const names = namesOf(record, settings);
         plans = plansOf(names, settings).map((plan) => ({ ...plan, mixed: mixed.has(plan.name) }));
         places = plans.map(({ name }) => names.indexOf(name));
+        drops = plans.some((plan) => plan.fill === "drop");
         begin();
         if (header === true) continue;
       }
@@ -238,11 +240,12 @@ async function* batches(
         if (lines.length > 0) yield { builders, lines };
         return;
       }
-      const texts = places.map((place) => (missing.has(fields[place]) ? null : fields[place]));
-      if (texts.some((text, i) => text === null && plans[i].fill === "drop")) continue;
-      builders.forEach((builder, i) => {
-        builder.push(texts[i], line);
-      });
+      const text = (i: number): string | null => {
+        const field = fields[places[i]];
+        return missing.has(field) ? null : field;
+      };
+      if (drops && plans.some((plan, i) => plan.fill === "drop" && text(i) === null)) continue;
+      for (let i = 0; i < builders.length; i++) builders[i].push(text(i), line);
       lines.push(line);
       if (lines.length === batch) {
         yield { builders, lines };

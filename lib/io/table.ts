@@ -3,7 +3,7 @@ import { checkOptions, describe } from "../check.js";
 import { closest } from "../closest.js";
 import { FileError, ValueError } from "../errors.js";
 import { type TensorOptions, tensor } from "../tensor/create.js";
-import { type DType, dtypeFacts } from "../tensor/dtype.js";
+import { type DType, dtypeFacts, isFloat } from "../tensor/dtype.js";
 import type { Tensor } from "../tensor/tensor.js";
 
 /** A dtype for numbers; `"category"` for one of a few texts, held as its number; `"string"` for any text. */
@@ -178,10 +178,11 @@ export class Table {
       );
     }
     if (missing.length > 0) {
+      const value = type === "category" ? '{ value: "…" }' : isFloat(type) ? '"mean"' : "0";
       return refuse(
         `line ${this.lines[missing[0]]}, column ${JSON.stringify(name)}: the value is missing` +
           `${missing.length > 1 ? `, as in ${missing.length - 1} other rows` : ""}; ` +
-          `fill: { ${JSON.stringify(name)}: ${type === "category" ? '{ value: "…" }' : '"mean"'} } or "drop" says what to do`,
+          `fill: { ${JSON.stringify(name)}: ${value} } or "drop" says what to do`,
       );
     }
     return column;

@@ -94,8 +94,13 @@ test("declared types and categories, other headers and delimiters, comments, a l
     ...{ target: "species", dtypes: { species: "category" } },
   });
   expect([iris.x.shape, iris.x.mean(0).toArray()]).toEqual([[150, 4], [5.843333, 3.057333, 3.758, 1.199333].map((v) => expect.closeTo(v, 5))]); // biome-ignore format: short
-  const digits = await io.readCsv(example("digits.csv.gz"), { header: false, target: "c64", dtypes: { c64: "int64" } });
-  expect([digits.x.shape, digits.y.dtype, digits.y.shape]).toEqual([[1797, 64], "int64", [1797]]);
+  const digits = await io.readCsv(example("digits.csv.gz"), {
+    header: false,
+    target: "c64",
+    dtypes: { c64: "int64" },
+    limit: 500,
+  });
+  expect([digits.x.shape, digits.y.dtype, digits.y.shape]).toEqual([[500, 64], "int64", [500]]);
 });
 
 test("what does not fit is named with its line", async () => {
@@ -171,7 +176,7 @@ test("what does not fit is named with its line", async () => {
 });
 
 test("files larger than memory: batches by one schema, closed when the loop ends early", async () => {
-  const rows = Array.from({ length: 5000 }, (_, i) => [i, i % 7 === 0 ? "" : i / 2, ["red", "green", "blue"][i % 3]]);
+  const rows = Array.from({ length: 2000 }, (_, i) => [i, i % 7 === 0 ? "" : i / 2, ["red", "green", "blue"][i % 3]]);
   const path = file("large.csv.gz", gzipSync(`id,half,color\n${rows.map((r) => r.join(",")).join("\n")}\n`));
   const whole = await io.readCsv(path, { target: "color", fill: { half: "mean" } });
   expect(await io.inferCsvSchema(path, { target: "color", fill: { half: "mean" } })).toEqual(whole.schema);
@@ -186,7 +191,7 @@ test("files larger than memory: batches by one schema, closed when the loop ends
         expect(table.lines[0]).toBe(at + 2);
         at += table.length;
       }
-      expect(at).toBe(5000);
+      expect(at).toBe(2000);
     }
   }
   const open = () => readdirSync("/proc/self/fd").length;

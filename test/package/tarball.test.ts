@@ -84,6 +84,23 @@ describe("the installed package", () => {
     expect(runs("lazy.cjs")).toMatch(/^\d+ false\n$/);
   });
 
+  it("reads CSV, and loads batches in workers", () => {
+    user.write(
+      "set.mjs",
+      `import { data, tensor } from "nablajs";
+       class Squares extends data.Dataset { length = 6; get(i) { return tensor([i * i]); } }
+       export default () => new Squares();`,
+    );
+    user.write(
+      "load.mjs",
+      `import { data, io } from "nablajs";
+       const set = await data.fromModule(new URL("./set.mjs", import.meta.url));
+       for await (const x of new data.DataLoader(set, { batchSize: 4, workers: 1 })) console.log(JSON.stringify(x.toArray()));
+       console.log(JSON.stringify((await io.readCsv({ text: "a,b\\n1,2\\n3,4\\n" })).x.toArray()));`,
+    );
+    expect(runs("load.mjs")).toBe("[[0],[1],[4],[9]]\n[[16],[25]]\n[[1,2],[3,4]]\n");
+  });
+
   it.each([
     ["mjs", 'import { rows, summarize, workload } from "nablajs/bench"; import { tensor } from "nablajs";'],
     ["cjs", 'const { rows, summarize, workload } = require("nablajs/bench"); const { tensor } = require("nablajs");'],
