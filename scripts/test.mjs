@@ -16,6 +16,8 @@ const deviceIndependent = [
   "test/native/**",
   "test/device/**",
   "test/ops/conformance*",
+  "test/report/**",
+  "test/cli/report*",
 ];
 
 const node = (path, ...args) => run(process.execPath, [tool(path), ...args]);

@@ -1,70 +1,72 @@
-// `nabla report`: the report of a run, as a page. `nabla board`: runs as they go, in a browser.
+// `nabla report`: writes the page of a run. `nabla board`: serves the runs of a folder as they go.
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
+import { FileError, ValueError } from "../index.js";
 import { shown } from "./run.js";
 import { parse, UsageError } from "./usage.js";
 
 const reportHelp = `Usage: nabla report <run> [options]
 
-Writes a page with the curves of a run, what they say, its evaluation, model and settings; also while it is under way.
+Writes the report of a run, such as runs/digits: one page with curves, diagnosis, evaluation, model and settings, and the
+pictures as SVG files beside it. A run that is still going on has one, too.
 
-  --output, -o FILE  where to (default: report.html in the run's directory); pictures go beside it
-  --open             show it in the browser
+  --out FILE  the page (default: report.html in the run's directory)
+  --open      show it in the browser
+  --json      what the curves say, for a program
 `;
 
+const boardHelp = `Usage: nabla board [folder] [options]
+
+Shows the runs in a folder (default: runs) in the browser, and follows those that are going on. For this machine only, and
+without a password; ends with Ctrl+C.
+
+  --port N     default 6070; 0 takes a free one
+  --host NAME  default 127.0.0.1
+`;
+
+/** What a user gave wrongly is said without a stack. */
+async function asked<R>(work: Promise<R>): Promise<R> {
+  return work.catch((error: unknown) => {
+    throw error instanceof FileError || error instanceof ValueError ? new UsageError(error.message) : error;
+  });
+}
+
 export async function report(args: string[]): Promise<number> {
-  const options = parse(args, { output: { type: "string", short: "o" }, open: { type: "boolean" } }, reportHelp, [
-    "<run>",
-  ]);
+  const known = { out: { type: "string" }, open: { type: "boolean" }, json: { type: "boolean" } } as const;
+  const options = parse(args, known, reportHelp, ["<run>"]);
   if (!options) return 0;
-  const [directory] = options.operands;
-  if (!existsSync(join(directory, "run.json"))) {
-    throw new UsageError(`${directory}: there is no run.json in it; is it a run's directory?`);
-  }
   const { writeReport } = await import("../report/index.js");
-  const { path } = await writeReport(directory, options.output);
-  process.stdout.write(`${shown(resolve(path))}\n`);
+  const { path, pictures, diagnosis } = await asked(writeReport(options.operands[0], options.out));
+  if (options.json) process.stdout.write(`${JSON.stringify({ path, pictures, diagnosis }, null, 2)}\n`);
+  else {
+    if (diagnosis) process.stdout.write(`${diagnosis.text}\n\n`);
+    process.stdout.write(`report: ${shown(resolve(path))}, with ${pictures.length} pictures beside it\n`);
+  }
   if (options.open) open(resolve(path));
   return 0;
 }
 
 /** Shows a file with the program that the system has for it. */
 function open(path: string): void {
-  const [command, ...args] = { darwin: ["open"], win32: ["cmd", "/c", "start", ""] }[process.platform as string] ?? [
-    "xdg-open",
-  ];
+  const openers: Record<string, string[]> = { darwin: ["open"], win32: ["cmd", "/c", "start", ""] };
+  const [command, ...args] = openers[process.platform] ?? ["xdg-open"];
   const child = spawn(command, [...args, path], { detached: true, stdio: "ignore" });
-  child.on("error", () => process.stderr.write(`nabla: ${command} is not there to open ${path}\n`));
+  child.on("error", () => process.stderr.write(`nabla: there is no ${command} to show ${path}\n`));
   child.unref();
 }
 
-const boardHelp = `Usage: nabla board [directory] [options]
-
-Serves the runs in a directory (default: runs) as pages that follow the training, until it is stopped. It has no password:
-leave the host as it is and reach another machine's board through ssh -L.
-
-  --port N     default 6070; 0 takes one that is free
-  --host HOST  default 127.0.0.1: for this machine only
-`;
-
 export async function board(args: string[]): Promise<number> {
-  const options = parse(args, { port: { type: "string" }, host: { type: "string" } }, boardHelp, ["[directory]"]);
+  const options = parse(args, { port: { type: "string" }, host: { type: "string" } }, boardHelp, ["[folder]"]);
   if (!options) return 0;
-  const [directory = "runs"] = options.operands;
-  if (!existsSync(directory))
-    throw new UsageError(`${directory}: there is no such directory; nabla train makes runs/<name>`);
-  const port = options.port === undefined ? undefined : Number(options.port);
-  if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port < 65536)) {
-    throw new UsageError(`--port: a whole number from 0 to 65535, got ${options.port}`);
-  }
-  const ended = new Promise((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, resolve);
+  const { operands, port, host } = options;
+  const [directory = "runs"] = operands;
+  const ended = new Promise<void>((done) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => done());
   });
   const { board: serve } = await import("../report/index.js");
-  const server = await serve({ directory, port, host: options.host });
-  process.stdout.write(`${server.url}\n`);
+  const served = await asked(serve({ directory, port: port === undefined ? undefined : Number(port), host }));
+  process.stdout.write(`runs in ${directory}: ${served.url}\n`);
   await ended;
-  await server.close();
+  await served.close();
   return 0;
 }

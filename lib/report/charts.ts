@@ -184,6 +184,29 @@ export function rateCurve(
   );
 }
 
+/** Training loss against optimizer steps, as it is logged within epochs. */
+export function stepCurve(
+  steps: readonly { readonly step: number; readonly loss: number }[],
+  options: PictureOptions = {},
+): Promise<string> {
+  const series = lineOf("loss", "train", finite(steps.map(({ step, loss }) => [step, loss])), {
+    more: { lineStyle: thin },
+  });
+  const last = Math.max(steps[steps.length - 1]?.step ?? 2, 2);
+  return picture(
+    "training loss by step",
+    {
+      ...frame(options),
+      xAxis: { ...below("step"), type: "value", min: 0, max: last, minInterval: 1 },
+      yAxis: { ...beside("loss"), ...scaleOf(steps.map(({ loss }) => loss)) },
+      series,
+    },
+    options,
+  );
+}
+
+const thin = { color: colour("train"), width: 1 };
+
 const finite = (points: number[][]): number[][] => points.filter(([, v]) => Number.isFinite(v));
 
 const epochAxes = (
@@ -256,6 +279,7 @@ function scorePicture(
   const x = numeric ? (values as number[]) : values.map((_, i) => i);
   const wide = numeric && Math.min(...x) > 0 && Math.max(...x) / Math.min(...x) >= 50;
   const score = options.score ?? "score";
+  const means = [...curve.train.mean, ...curve.validation.mean];
   const all = [curve.train, curve.validation].flatMap(({ mean, std }) => mean.flatMap((m, i) => [m - std[i], m]));
   const series = [
     ...band("training", "train", x, curve.train),
@@ -272,7 +296,12 @@ function scorePicture(
           ? { type: wide ? "log" : "value", scale: true, min: Math.min(...x), max: Math.max(...x), minInterval: 1 }
           : { type: "category", data: values.map(String) }),
       },
-      yAxis: { ...beside(score), ...scaleOf(all) },
+      // Errors are not negative, even where their spread is larger than they are.
+      yAxis: {
+        ...beside(score),
+        ...scaleOf(all),
+        ...(all.some((v) => v < 0) && means.every((v) => v >= 0) && { min: 0 }),
+      },
       series,
     },
     options,

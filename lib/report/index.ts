@@ -14,6 +14,7 @@ export {
   lossCurves,
   type PictureOptions,
   rateCurve,
+  stepCurve,
   validationCurvePicture,
 } from "./charts.js";
 export { type EvaluateOptions, type Evaluation, evaluateForReport } from "./evaluate.js";

@@ -1,6 +1,6 @@
 // The page of a run as HTML: for a file and for the board.
 import { type Diagnosis, diagnose } from "../index.js";
-import { boundaryPicture, confusionPicture, fitPicture, lossCurves, rateCurve } from "./charts.js";
+import { boundaryPicture, confusionPicture, fitPicture, lossCurves, rateCurve, stepCurve } from "./charts.js";
 import type { Progress, Run } from "./run.js";
 import { escapeText, fontFamily, short, themed } from "./theme.js";
 
@@ -42,6 +42,11 @@ function curvesOf({ progress }: Run, diagnosis: Diagnosis | null): Picture[] {
   if (new Set(lr.filter(Number.isFinite)).size > 1 && !names.includes("lr")) {
     const draw = (standalone: boolean) => rateCurve(lr, epoch, { title: "Learning rate", standalone });
     pictures.push({ name: "learning-rate", draw });
+  }
+  const { steps } = progress;
+  if (steps.length > 1) {
+    const draw = (standalone: boolean) => stepCurve(steps, { title: "Training loss by step", standalone });
+    pictures.push({ name: "steps", draw });
   }
   return pictures;
 }
@@ -91,11 +96,14 @@ const time = (iso: string | undefined): string => {
   return Number.isNaN(date.getTime()) ? "–" : `${date.toISOString().slice(0, 16).replace("T", " ")} UTC`;
 };
 
+/** What a log says at its end when nothing ended the run before its time. */
+const DONE = "completed";
+
 /** State of a run in a word, and its colour. */
 export function stateOf({ record, progress }: Run, now?: number): { readonly word: string; readonly tone: string } {
-  const ended = progress.ended ?? (record.finished && (record.stopReason ?? "END"));
-  if (ended === "END") return { word: "finished", tone: "best" };
-  if (ended) return { word: /error|exception/i.test(ended) ? "failed" : "stopped", tone: "validation" };
+  const ended = progress.ended ?? (record.finished && (record.stopReason ?? DONE));
+  if (ended === DONE) return { word: "finished", tone: "best" };
+  if (ended) return { word: /^\w*Error:/.test(ended) ? "failed" : "stopped", tone: "validation" };
   const idle = now === undefined ? 0 : now - new Date(progress.last ?? record.started ?? 0).getTime();
   const usual = 1000 * Math.max(...progress.seconds.filter(Number.isFinite), 0);
   // Without a word of its end: it may be at work still. A long silence says that it was killed.
@@ -202,9 +210,9 @@ export async function bodyOf(run: Run, now?: number): Promise<string> {
   const facts = [
     record.started && `started ${time(record.started)}`,
     spent > 0 && `${duration(spent)} of training`,
-    progress.ended && progress.ended !== "END" && `ended: ${progress.ended}`,
+    progress.ended && progress.ended !== DONE && `ended: ${progress.ended}`,
   ].filter((s): s is string => typeof s === "string");
-  const curves = progress.epoch.length ? curvesOf(run, diagnosis) : [];
+  const curves = curvesOf(run, diagnosis);
   const measured = Object.entries(evaluation?.metrics ?? {}).map(([k, v]) => [k, short(Number(v), 4)] as const);
   const found = (await figures(evaluationOf(run))) + (measured.length ? table(measured) : "");
   return [

@@ -19,7 +19,7 @@ export interface Progress {
   readonly seconds: number[];
   /** Learning rate an epoch, of the first group of parameters. */
   readonly lr: number[];
-  /** Loss of single steps, where they were logged. */
+  /** Loss of single steps, where they were logged; of a long run only some. */
   readonly steps: { readonly step: number; readonly loss: number }[];
   /** Lines that could not be read; a killed run leaves half a line at its end, which is not counted. */
   damaged: number;
@@ -50,6 +50,9 @@ const numberOf = (value: unknown): number =>
 // Names come from a file: `__proto__` is one like any other.
 const fresh = (): Progress => ({ epoch: [], history: Object.create(null), seconds: [], lr: [], steps: [], damaged: 0 });
 
+/** More steps than this are not kept. */
+const STEPS = 2000;
+
 /** Takes in one event of the log. */
 function take(progress: Progress, event: Record<string, unknown>): void {
   if (typeof event.time === "string") progress.last = event.time;
@@ -58,9 +61,14 @@ function take(progress: Progress, event: Record<string, unknown>): void {
     case "start":
       progress.ended = undefined; // a run that goes on after its end
       break;
-    case "step":
-      progress.steps.push({ step: numberOf(event.step), loss: numberOf(logs.loss) });
+    case "step": {
+      const step = numberOf(event.step);
+      while (progress.steps.length > 0 && progress.steps[progress.steps.length - 1].step >= step) progress.steps.pop();
+      progress.steps.push({ step, loss: numberOf(logs.loss) });
+      // Every other one will do for a picture.
+      if (progress.steps.length > STEPS) progress.steps.splice(0, STEPS + 1, ...progress.steps.filter((_, i) => i % 2));
       break;
+    }
     case "epoch": {
       const epoch = numberOf(event.epoch);
       if (!Number.isInteger(epoch)) {
@@ -86,7 +94,7 @@ function take(progress: Progress, event: Record<string, unknown>): void {
       break;
     }
     case "end":
-      progress.ended = String(event.reason ?? "END");
+      progress.ended = String(event.reason ?? "completed");
       break;
   }
 }

@@ -74,12 +74,12 @@ describe("the installed package", () => {
     }
   });
 
-  it("loads neither anything native nor the benchmarking core nor a parser when it is imported", () => {
+  it("loads neither anything native nor benchmarks, reports, pictures or a parser when it is imported", () => {
     user.write(
       "lazy.cjs",
       `require("nablajs");
        const loaded = Object.keys(require.cache);
-       console.log(loaded.length, loaded.some((path) => /\\.node$|bench\\.js$|csv-parse|hyparquet/.test(path)));`,
+       console.log(loaded.length, loaded.some((path) => /\\.node$|(bench|report|charts)\\.js$|csv-parse|hyparquet/.test(path)));`,
     );
     expect(runs("lazy.cjs")).toMatch(/^\d+ false\n$/);
   });

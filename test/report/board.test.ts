@@ -102,7 +102,7 @@ describe("board", () => {
     appendFileSync(log, epoch(1).slice(0, 30)); // half a line
     appendFileSync(log, epoch(1).slice(30) + epoch(2));
     expect(await until(page, "<dt>epochs</dt><dd>3</dd>")).toContain("running");
-    appendFileSync(log, line({ event: "end", reason: "END", time: now() }));
+    appendFileSync(log, line({ event: "end", reason: "completed", time: now() }));
     await until(page, "finished");
     await until(list, "finished");
     rmSync(path, { recursive: true });

@@ -174,7 +174,7 @@ describe.skipIf(!found)(`in Chromium${found ? "" : " [there is none on PATH]"}`,
         send(JSON.parse(text));
       } else if (path === "/grow") {
         const ninth = epochLine(8, { loss: 0.1, val_loss: 0.2 });
-        appendFileSync(join(going, "log.jsonl"), ninth + line({ event: "end", reason: "END" }));
+        appendFileSync(join(going, "log.jsonl"), ninth + line({ event: "end", reason: "completed" }));
       } else if (path.startsWith("/run/")) {
         const answer = await fetch(new URL(path, served.url));
         response.writeHead(answer.status, { "Content-Type": answer.headers.get("content-type") as string });
@@ -195,7 +195,7 @@ describe.skipIf(!found)(`in Chromium${found ? "" : " [there is none on PATH]"}`,
       await served.close();
     }
     expect(result.error).toBeUndefined();
-  }, 60_000);
+  }, 120_000);
 
   test("all pages were seen", () => expect(result.seen.length).toBe(6));
 

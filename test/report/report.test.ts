@@ -1,8 +1,17 @@
 // The page of a run and the pictures beside it.
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { diagnose } from "../../lib/index.js";
+import { data, diagnose, nn, version } from "../../lib/index.js";
 import {
   biasVariancePicture,
   boundaryPicture,
@@ -10,11 +19,13 @@ import {
   fitsPicture,
   learningCurvePicture,
   lossCurves,
+  rateCurve,
+  stepCurve,
   validationCurvePicture,
   writeReport,
 } from "../../lib/report/index.js";
 import { run } from "../diagnosis/curves.js";
-import { everything, folder, makeRun } from "./runs.js";
+import { everything, folder, line, makeRun } from "./runs.js";
 
 const read = (path: string): string => readFileSync(path, "utf8");
 
@@ -126,6 +137,18 @@ describe("writeReport", () => {
     expect(html).not.toContain("damaged");
   });
 
+  test.each([
+    ["completed", "finished"],
+    ["val_loss has not improved for 5 epochs", "stopped"],
+    ["ValueError: step: the loss is an Error: no", "failed"],
+  ])("a run that ended with %s is %s", async (reason, word) => {
+    const path = makeRun(folder(), "a", { ended: false });
+    appendFileSync(join(path, "log.jsonl"), line({ event: "end", reason }));
+    const html = read((await writeReport(path)).path);
+    expect(html).toContain(`>${word}</p>`);
+    expect(html.includes(`ended: ${reason}`)).toBe(word !== "finished");
+  });
+
   test("a run that has no epoch yet, no validation, no description", async () => {
     const at = folder();
     const [a, b] = [makeRun(at, "a"), makeRun(at, "b")];
@@ -149,6 +172,32 @@ describe("writeReport", () => {
     const at = folder();
     await expect(writeReport(join(at, "x"))).rejects.toThrow(/no such directory/);
     expect(existsSync(join(at, "x"))).toBe(false);
+  });
+
+  test("reads what fit leaves behind", async () => {
+    const directory = join(folder(), "moons");
+    const { x, y } = data.makeMoons({ samples: 60, seed: 1 });
+    const model = new nn.Sequential([new nn.Linear(2, 8), new nn.Tanh(), new nn.Linear(8, 2), new nn.Softmax()]);
+    model.compile({ optimizer: "adam", loss: "sparse_categorical_crossentropy", metrics: ["accuracy"] });
+    await model.fit(x, y, {
+      epochs: 7,
+      batchSize: 10,
+      seed: 1,
+      validationSplit: 0.2,
+      directory,
+      name: "moons <1>",
+      verbose: 0,
+    });
+    const { path, diagnosis } = await writeReport(directory);
+    const html = read(path);
+    for (const text of [
+      ...["<h1>moons &#60;1&#62;</h1>", "finished", "<dt>epochs</dt><dd>7</dd>", "<dt>parameters</dt><dd>42</dd>"],
+      ...["steps per second", "Tanh", "(batch, 8)", "optimizers[0].lr", ">Accuracy</text>", version()],
+    ]) {
+      expect(html).toContain(text);
+    }
+    expect(diagnosis?.bestEpoch).not.toBeNull();
+    expect(html).not.toMatch(/undefined|\bNaN\b/);
   });
 
   test("twice the same", async () => {
@@ -187,6 +236,14 @@ describe("pictures", () => {
     wellFormed(await lossCurves("loss", [], []));
     wellFormed(await lossCurves("loss", [3, 3, 3], undefined));
     wellFormed(await lossCurves("loss", [1000, 1, 1e-6], undefined));
+    wellFormed(
+      await stepCurve([
+        { step: 50, loss: 1 },
+        { step: 100, loss: Number.NaN },
+        { step: 150, loss: 0.5 },
+      ]),
+    );
+    wellFormed(await rateCurve([0.1, 0.01, 0.001], [0, 1, 2]));
   });
 
   test("of studies", async () => {

@@ -84,6 +84,21 @@ describe("LogReader", () => {
     expect(reader.progress.epoch).toEqual([]);
   });
 
+  test("of very many steps it keeps some", async () => {
+    const path = join(folder(), "log.jsonl");
+    const step = (i: number) => line({ event: "step", step: i, logs: { loss: i } });
+    writeFileSync(path, Array.from({ length: 9000 }, (_, i) => step(i + 1)).join(""));
+    const reader = new LogReader(path);
+    await reader.read();
+    const { steps } = reader.progress;
+    expect(steps.length).toBeLessThanOrEqual(2000);
+    expect(steps.length).toBeGreaterThan(900);
+    expect(steps.at(-1)).toEqual({ step: 9000, loss: 9000 });
+    appendFileSync(path, step(100)); // resumed from an early checkpoint
+    await reader.read();
+    expect(steps.at(-1)).toEqual({ step: 100, loss: 100 });
+  });
+
   test("calls at the same time do not read a line twice", async () => {
     const path = join(folder(), "log.jsonl");
     writeFileSync(

@@ -47,7 +47,7 @@ export function makeRun(into: string, directory: string, made: Made = {}): strin
   const log = [
     line({ event: "start", time: "2026-01-01T00:00:00.000Z" }),
     ...loss.map((_, i) => epochLine(i, epoch(i))),
-    ...(ended ? [line({ event: "end", reason: "END", time: "2026-01-01T00:01:00.000Z" })] : []),
+    ...(ended ? [line({ event: "end", reason: "completed", time: "2026-01-01T00:01:00.000Z" })] : []),
   ];
   writeFileSync(join(path, "log.jsonl"), log.join(""));
   const record = {
