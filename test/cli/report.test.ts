@@ -39,10 +39,10 @@ test("nabla report says what is wrong without a stack", { timeout: 60_000 }, asy
   const at = folder();
   mkdirSync(join(at, "empty"));
   for (const [args, message] of [
-    [["report"], /needs the directory of a run/],
+    [["report"], /<run> is missing/],
     [["report", join(at, "nowhere")], /there is no such directory/],
     [["report", join(at, "empty")], /holds neither run\.json nor log\.jsonl/],
-    [["report", "a", "b"], /one argument too many: "b"/],
+    [["report", "a", "b"], /unexpected argument "b"/],
     [["board", join(at, "nowhere")], /there is no folder/],
     [["board", at, "--port", "many"], /an integer from 0 to 65535/],
   ] as const) {

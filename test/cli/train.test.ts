@@ -1,10 +1,11 @@
 // `nabla train`, from settings to a trained model, stopped in every way and continued.
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { describe, expect, test } from "vitest";
 import { evaluate } from "../../lib/cli/evaluate.js";
 import { train } from "../../lib/cli/train.js";
-import { folder, hash, here, iris, irisCsv, json, lines, nabla } from "./nabla.js";
+import { folder, hash, here, iris, irisCsv, json, lines, nabla, root } from "./nabla.js";
 
 const at = (name: string): string => join(folder, name);
 
@@ -134,35 +135,52 @@ describe("mistakes are found before anything is written", () => {
   });
 });
 
+/** The same job in a module, which signals itself: at a step, or some milliseconds after it. */
+const signalling = `
+import { readFileSync } from "node:fs";
+import { callbacks } from ${JSON.stringify(pathToFileURL(join(root, "dist/index.mjs")).href)};
+const { data, ...job } = JSON.parse(readFileSync(${JSON.stringify(iris)}, "utf8"));
+const [signal, step, delay] = process.argv.at(-1).slice("--name=".length).split("-");
+const onTrainBatchEnd = function () {
+  if (this.loop.globalStep !== Number(step)) return;
+  const send = () => process.kill(process.pid, signal);
+  if (Number(delay)) setTimeout(send, Number(delay));
+  else send();
+};
+export default {
+  ...job,
+  data: { ...data, csv: ${JSON.stringify(irisCsv)} },
+  callbacks: [Object.assign(new callbacks.LambdaCallback({}), { onTrainBatchEnd })],
+};`;
+
 describe("stopped and continued", () => {
   const args = (directory: string, ...more: string[]) => [
-    ...["train", iris, "--directory", at(directory), "--earlyStopping", "null", "--epochs", "12"],
+    ...["--directory", at(directory), "--earlyStopping", "null", "--epochs", "12"],
     ...["--checkpoint.everyNSteps", "5", "--logEveryNSteps", "1", "--log", "json", ...more],
   ];
-  const again = (directory: string, ...more: string[]) => here(train, ...args(directory, "--resume", ...more).slice(1));
+  const stopped = (directory: string, signal: string, step: number, delay = 0) =>
+    nabla(["train", at("signalling.mjs"), ...args(directory, `--name=${signal}-${step}-${delay}`)]).ended;
+  const again = (directory: string, ...more: string[]) => here(train, iris, ...args(directory, "--resume", ...more));
   const course = (directory: string) =>
     lines(directory, "log.jsonl")
       .filter(({ event }) => event === "epoch" || event === "step")
       .map(({ time: _, seconds: __, ...line }) => line);
   const sameAsWhole = (directory: string) => {
-    for (const file of ["last.safetensors", "best.safetensors"])
+    for (const file of ["last.safetensors", "best.safetensors"]) {
       expect(hash(directory, file)).toBe(hash("whole", file));
+    }
     expect(course(directory)).toEqual(course("whole"));
   };
 
-  test("a run has the weights and the log of one that was never stopped", { timeout: 60_000 }, async () => {
-    // 12 epochs of 6 steps; all begin at once.
+  test("a run has the weights and the log of one that was never stopped", { timeout: 120_000 }, async () => {
+    writeFileSync(at("signalling.mjs"), signalling);
+    expect((await here(train, iris, ...args("whole"))).code).toBe(0);
+    // 12 epochs of 6 steps.
     const stops = [7, 9, 40].map((step) => Math.floor(step + Math.random() * 20));
-    const stopAt = (step: number, signal: NodeJS.Signals) => (line: string, kill: (signal: NodeJS.Signals) => void) => {
-      const { event, step: now } = JSON.parse(line);
-      if (event === "step" && now === step) kill(signal);
-    };
-    const whole = here(train, ...args("whole").slice(1));
-    expect((await whole).code).toBe(0);
     const [killed, slurm, term] = await Promise.all([
-      nabla(args("killed"), stopAt(stops[0], "SIGKILL")).ended,
-      nabla(args("slurm"), stopAt(stops[1], "SIGUSR1")).ended,
-      nabla(args("term"), stopAt(stops[2], "SIGTERM")).ended,
+      stopped("killed", "SIGKILL", stops[0], 0.01 + 5 * Math.random()),
+      stopped("slurm", "SIGUSR1", stops[1]),
+      stopped("term", "SIGTERM", stops[2]),
     ]);
     expect(killed.signal, killed.stderr).toBe("SIGKILL");
     expect([slurm.code, term.code], slurm.stderr + term.stderr).toEqual([75, 75]);
@@ -170,7 +188,7 @@ describe("stopped and continued", () => {
     expect(term.stderr).toContain("the same command with --resume continues");
     expect(lines("term", "log.jsonl").at(-1)).toMatchObject({ event: "end", reason: "SIGTERM" });
     // Not overwritten by mistake, nor continued as another run.
-    await expect(here(train, ...args("killed").slice(1))).rejects.toThrow("--resume continues it, --force replaces it");
+    await expect(here(train, iris, ...args("killed"))).rejects.toThrow("--resume continues it, --force replaces it");
     await expect(again("killed", "--optimizer.lr", "0.5")).rejects.toThrow(
       "optimizer.lr was 0.01 when the run began and is 0.5 now",
     );
