@@ -1,16 +1,18 @@
-// The compute threads: a caller publishes a loop, helpers that spin or sleep take chunks of it.
+// The compute threads: a caller deals the chunks of a loop out, and helpers that spin or sleep take theirs.
 //
-// A loop is open while `ticket_` holds (epoch, next chunk); claiming a chunk is one compare-and-swap on it. Helpers never
-// have to arrive: the caller takes chunks too and waits only for those that were claimed. So a helper that lost its core
-// delays nothing but its own chunk.
+// Every thread has a hand of adjacent chunks, which it plays from the front; whoever is done plays others' hands from
+// the back. So a thread meets the same part of the same memory in loop after loop, and threads meet only at the end of
+// one. Playing a chunk is one compare-and-swap. Helpers never have to arrive: the caller plays their hands too and waits
+// only for chunks that were taken. So a helper that lost its core delays nothing but its own chunk; and a caller that
+// waited in vain works alone for a while.
 #include "threads.h"
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <climits>
 #include <cstdlib>
 #include <exception>
+#include <memory>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -20,6 +22,7 @@
 #endif
 #if defined(__linux__)
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #else
@@ -48,7 +51,7 @@ inline void pause() {
 #endif
 }
 
-// A word that threads can sleep on until it changes.
+// A word that a thread can sleep on until it changes.
 class Event {
  public:
   std::atomic<uint32_t> value{0};
@@ -69,14 +72,13 @@ class Event {
   }
 
   // To be called after the word was changed.
-  void wake(int count) {
+  void wake() {
     if (sleepers_.load() == 0) return;
 #if defined(__linux__)
-    syscall(SYS_futex, reinterpret_cast<uint32_t*>(&value), FUTEX_WAKE_PRIVATE, count, nullptr, nullptr, 0);
+    syscall(SYS_futex, reinterpret_cast<uint32_t*>(&value), FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
 #else
     std::lock_guard<std::mutex> lock(mutex_);
-    if (count == 1) changed_.notify_one();
-    else changed_.notify_all();
+    changed_.notify_one();
 #endif
   }
 
@@ -88,19 +90,57 @@ class Event {
 #endif
 };
 
-// Spins until done() or, after about 40 µs, gives up: a sleeping thread takes 15–50 µs to wake. It yields all the while,
-// because the thread that it waits for may have been put on the same core.
+using Clock = std::chrono::steady_clock;
+using std::chrono::microseconds;
+
+// A sleeping thread takes 15–50 µs to wake, so it pays to stay awake as long as the next loop may be near: the caller
+// until the last chunk is done, helpers between the instructions of a program and between steps.
+constexpr microseconds kAwake{50};
+constexpr microseconds kHelperAwake{150};
+// A caller that waited longer than this, and much longer than it worked, waited for a thread that had lost its core. It
+// then works alone for as long; for twice, four times … as long when that happens again soon, so that a neighbour that
+// keeps a core busy costs little, and one that comes and goes does not cost the helpers.
+constexpr microseconds kPatience{200};
+constexpr int kMostAlone = 16;
+constexpr int kSoon = 4;
+
+// Spins until done() or, after a while, gives up.
 template <typename Done>
-bool spin(Done done) {
-  const auto start = std::chrono::steady_clock::now();
+bool spin(microseconds most, Done done) {
+  const auto start = Clock::now();
   do {
-    for (int i = 0; i < 32; i++) {
+    for (int i = 0; i < 16; i++) {
       if (done()) return true;
       pause();
     }
-    std::this_thread::yield();
-  } while (std::chrono::steady_clock::now() - start < std::chrono::microseconds(40));
+#if !defined(__linux__)
+    std::this_thread::yield();  // the thread that it waits for may have been put on the same core
+#endif
+  } while (Clock::now() - start < most);
   return done();
+}
+
+// The core that the calling thread is on; −1 where that cannot be had.
+int currentCore() {
+#if defined(__linux__)
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
+// Moves the calling thread to another core, if it may use any. The system likes to wake a thread on the core of the one that
+// woke it, in front of it; there a helper that stays awake would only be in the way.
+bool leaveCore(int core) {
+#if defined(__linux__)
+  cpu_set_t all;
+  if (sched_getaffinity(0, sizeof all, &all) != 0 || CPU_COUNT(&all) < 2) return false;
+  cpu_set_t others = all;
+  CPU_CLR(core, &others);
+  return sched_setaffinity(0, sizeof others, &others) == 0 && sched_setaffinity(0, sizeof all, &all) == 0;
+#else
+  return true;
+#endif
 }
 
 // A worker_thread that ends unloads the libraries that only it had loaded, while our threads go on: this library stays.
@@ -122,63 +162,75 @@ using Body = void (*)(void*, int64_t);
 
 class Workers {
  public:
-  // Runs the loop with up to `threads` threads; false when another caller has the pool.
+  // Runs the loop with up to `threads` threads; false when another caller has the pool, or it should not be used now.
   bool run(int threads, int64_t chunks, Body body, void* context) {
     if (busy_.exchange(true, std::memory_order_acquire)) return false;
-    resize(threads - 1);
-    open(chunks, body, context);
-    const int64_t mine = work();
-    if (!finish(mine) && !spin([&] { return finished_.value.load() == uint32_t(chunks); })) {
-      for (uint32_t seen; (seen = finished_.value.load()) != uint32_t(chunks);) finished_.wait(seen);
+    const auto start = Clock::now();
+    if (start < aloneUntil_) {
+      busy_.store(false, std::memory_order_release);
+      return false;
     }
-    close();
+    if (threads != threads_) resize(threads);
+    deal(uint32_t(chunks), body, context);
+    inside = true;
+    const uint32_t mine = play(0);
+    inside = false;
+    if (!finish(mine)) wait(start);
     std::exception_ptr error;
-    std::swap(error, error_);
+    if (failed_.load(std::memory_order_relaxed)) std::swap(error, error_);
     busy_.store(false, std::memory_order_release);
     if (error) std::rethrow_exception(error);
     return true;
   }
 
  private:
-  static constexpr uint64_t kClosed = 0xFFFFFFFF;  // no chunk: chunks are fewer
+  // What a thread has to do, on a cache line of its own. When no chunk is left in any hand, whoever adds some owns all
+  // fields; who takes a chunk may read them until it has reported that as finished.
+  struct alignas(64) Hand {
+    std::atomic<uint64_t> chunks{0};  // the first one << 32 | the one after the last
+    Body body = nullptr;
+    void* context = nullptr;
+    Event dealt;  // changes when chunks are added
+  };
 
-  void open(int64_t chunks, Body body, void* context) {
-    // Closed until here. A thread that reads one of these fields of a later loop fails its swap: the release stores
-    // order the closing before them.
-    body_.store(body, std::memory_order_release);
-    context_.store(context, std::memory_order_release);
-    chunks_.store(uint32_t(chunks), std::memory_order_release);
-    finished_.value.store(0);
+  void deal(uint32_t chunks, Body body, void* context) {
+    finished_.value.store(0, std::memory_order_relaxed);
+    total_ = chunks;
     failed_.store(false, std::memory_order_relaxed);
-    ticket_.store(++epoch_ << 32, std::memory_order_release);
-    work_.value.fetch_add(1);
-    work_.wake(int(std::min<int64_t>(int64_t(threads_.size()), chunks - 1)));
+    core_.store(currentCore(), std::memory_order_relaxed);
+    const uint32_t hands = uint32_t(std::min<size_t>(helpers_.size() + 1, chunks));
+    active_.store(hands, std::memory_order_relaxed);
+    // The caller's hand comes last: others are taken up meanwhile.
+    for (uint32_t i = hands; i-- > 0;) {
+      Hand& hand = hands_[i];
+      hand.body = body;
+      hand.context = context;
+      const uint64_t begin = uint64_t(chunks) * i / hands, end = uint64_t(chunks) * (i + 1) / hands;
+      hand.chunks.store(begin << 32 | end, std::memory_order_release);
+      if (i == 0) break;
+      hand.dealt.value.fetch_add(1);
+      hand.dealt.wake();
+    }
   }
 
-  void close() { ticket_.store(++epoch_ << 32 | kClosed, std::memory_order_release); }
+  // Takes chunks, of the thread's own hand first, while there are any; returns how many.
+  uint32_t play(uint32_t index) {
+    uint32_t count = playHand(hands_[index], true);
+    const uint32_t hands = active_.load(std::memory_order_relaxed);
+    for (uint32_t i = 1; i < hands; i++) count += playHand(hands_[(index + i) % hands], false);
+    return count;
+  }
 
-  // Takes chunks while there are any; returns how many.
-  int64_t work() {
-    int64_t count = 0;
-    inside = true;
-    for (uint64_t ticket = ticket_.load(std::memory_order_acquire);;) {
-      const uint32_t chunk = uint32_t(ticket);
-      const Body body = body_.load(std::memory_order_acquire);
-      void* const context = context_.load(std::memory_order_acquire);
-      if (chunk >= chunks_.load(std::memory_order_acquire)) {
-        // Exhausted or closed, unless the fields were those of another loop.
-        const uint64_t now = ticket_.load(std::memory_order_acquire);
-        if (now == ticket) break;
-        ticket = now;
-        continue;
-      }
-      if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel, std::memory_order_acquire))
-        continue;
-      call(body, context, chunk);
+  uint32_t playHand(Hand& hand, bool own) {
+    uint32_t count = 0;
+    for (uint64_t chunks = hand.chunks.load(std::memory_order_acquire); uint32_t(chunks >> 32) < uint32_t(chunks);) {
+      const uint64_t rest = own ? chunks + (uint64_t(1) << 32) : chunks - 1;
+      // That a hand may have been another loop's and look the same does no harm: nothing read before is used.
+      if (!hand.chunks.compare_exchange_weak(chunks, rest, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      call(hand.body, hand.context, own ? uint32_t(chunks >> 32) : uint32_t(rest));
       count++;
-      ticket = ticket_.load(std::memory_order_acquire);
+      chunks = hand.chunks.load(std::memory_order_acquire);
     }
-    inside = false;
     return count;
   }
 
@@ -190,43 +242,63 @@ class Workers {
       if (!failed_.exchange(true)) error_ = std::current_exception();  // the first one is kept
     }
   }
-
   // Reports finished chunks; true when they were the last ones.
-  bool finish(int64_t count) {
-    if (count == 0) return finished_.value.load() == chunks_.load(std::memory_order_relaxed);
-    const uint32_t total = chunks_.load(std::memory_order_relaxed);
-    const bool last = finished_.value.fetch_add(uint32_t(count)) + uint32_t(count) == total;
-    if (last) finished_.wake(1);
+  bool finish(uint32_t count) {
+    const uint32_t total = total_;  // a thread that has something to report keeps the loop open until it has
+    if (count == 0) return finished_.value.load() == total;
+    const bool last = finished_.value.fetch_add(count) + count == total;
+    if (last) finished_.wake();
     return last;
   }
 
-  void helper(int index) {
+  // Waits for chunks that helpers took, of a loop that began at `start`.
+  void wait(Clock::time_point start) {
+    const auto begin = Clock::now();
+    if (!spin(kAwake, [&] { return finished_.value.load() == total_; }))
+      for (uint32_t seen; (seen = finished_.value.load()) != total_;) finished_.wait(seen);
+    const auto end = Clock::now();
+    const auto waited = end - begin;
+    if (waited < kPatience || waited < 2 * (begin - start)) return;
+    alone_ = begin - aloneUntil_ < kSoon * waited ? std::min(2 * alone_, kMostAlone) : 1;
+    aloneUntil_ = end + alone_ * waited;
+  }
+
+  void helper(uint32_t index) {
     FlushDenormals flush;
-    for (uint32_t seen = work_.value.load();;) {
-      if (index >= wanted_.load(std::memory_order_acquire)) return;
-      if (const int64_t count = work()) finish(count);
-      if (!spin([&] { return work_.value.load(std::memory_order_acquire) != seen; })) {
-        while (work_.value.load() == seen) work_.wait(seen);
-      }
-      seen = work_.value.load();
+    Hand& hand = hands_[index];
+    bool apart = leaveCallersCore();
+    for (uint32_t seen = hand.dealt.value.load(); !stop_.load(std::memory_order_acquire); seen = hand.dealt.value.load()) {
+      if (const uint32_t count = play(index)) finish(count);
+      if (apart && spin(kHelperAwake, [&] { return hand.dealt.value.load(std::memory_order_acquire) != seen; })) continue;
+      while (hand.dealt.value.load() == seen) hand.dealt.wait(seen);
+      apart = leaveCallersCore();
     }
   }
 
-  void resize(int helpers) {
-    if (int(threads_.size()) == helpers) return;
-    wanted_.store(helpers, std::memory_order_release);
-    if (int(threads_.size()) > helpers) {
-      work_.value.fetch_add(1);
-      work_.wake(INT_MAX);
-      while (int(threads_.size()) > helpers) {
-        threads_.back().join();
-        threads_.pop_back();
-      }
+  // False when a helper that stays awake would be in somebody's way.
+  bool leaveCallersCore() {
+    if (crowded_) return false;
+    const int core = core_.load(std::memory_order_relaxed);
+    return core < 0 || currentCore() != core || leaveCore(core);
+  }
+
+  void resize(int threads) {
+    stop_.store(true, std::memory_order_release);
+    for (size_t i = 0; i < helpers_.size(); i++) {
+      hands_[i + 1].dealt.value.fetch_add(1);
+      hands_[i + 1].dealt.wake();
     }
+    for (auto& helper : helpers_) helper.join();
+    helpers_.clear();
+    stop_.store(false, std::memory_order_relaxed);
+    active_.store(0, std::memory_order_relaxed);
+    hands_.reset(new Hand[size_t(threads)]);
+    threads_ = threads;
+    crowded_ = threads > availableCores();
     try {
-      while (int(threads_.size()) < helpers) {
-        const int index = int(threads_.size());
-        threads_.emplace_back([this, index] { helper(index); });
+      while (int(helpers_.size()) < threads - 1) {
+        const uint32_t index = uint32_t(helpers_.size()) + 1;
+        helpers_.emplace_back([this, index] { helper(index); });
       }
     } catch (const std::system_error&) {
       // No more threads to be had: those there are do the work.
@@ -234,16 +306,19 @@ class Workers {
   }
 
   std::atomic<bool> busy_{false};
-  std::vector<std::thread> threads_;
-  std::atomic<int> wanted_{0};
-  uint64_t epoch_ = 0;
+  // Of whoever has made that true:
+  int threads_ = 1;
+  std::vector<std::thread> helpers_;
+  Clock::time_point aloneUntil_;
+  int alone_ = 1;  // so many times as long as the caller had to wait
 
-  alignas(64) std::atomic<uint64_t> ticket_{kClosed};
-  std::atomic<Body> body_{nullptr};
-  std::atomic<void*> context_{nullptr};
-  std::atomic<uint32_t> chunks_{0};
-  alignas(64) Event work_;      // changes when a loop opens
-  alignas(64) Event finished_;  // chunks done
+  std::unique_ptr<Hand[]> hands_;  // the caller's first
+  bool crowded_ = false;           // more threads than cores
+  uint32_t total_ = 0;             // chunks
+  std::atomic<uint32_t> active_{0};  // hands that were given some
+  std::atomic<int> core_{-1};      // where the caller is
+  std::atomic<bool> stop_{false};
+  alignas(64) Event finished_;     // chunks done
   std::atomic<bool> failed_{false};
   std::exception_ptr error_;
 };
