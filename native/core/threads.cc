@@ -17,84 +17,28 @@
 #include <thread>
 #include <vector>
 
-#if defined(__SSE2__) || defined(_M_X64)
-#include <emmintrin.h>
-#endif
 #if defined(__linux__)
-#include <linux/futex.h>
 #include <sched.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#else
-#include <condition_variable>
-#include <mutex>
-#if defined(_WIN32)
+#elif defined(_WIN32)
 #define NOMINMAX
 #include <windows.h>
 #elif defined(__APPLE__)
 #include <dlfcn.h>
 #endif
-#endif
 
 #include "denormals.h"
 #include "machine.h"
+#include "waiting.h"
 
 namespace nabla {
 
 namespace {
 
-inline void pause() {
-#if defined(__SSE2__) || defined(_M_X64)
-  _mm_pause();
-#elif defined(__aarch64__) && defined(__GNUC__)
-  __asm__ __volatile__("yield");
-#endif
-}
-
-// A word that a thread can sleep on until it changes.
-class Event {
- public:
-  std::atomic<uint32_t> value{0};
-
-  // Sleeps unless the word is no longer `seen`; may also return early.
-  void wait(uint32_t seen) {
-    sleepers_.fetch_add(1);
-#if defined(__linux__)
-    if (value.load() == seen)
-      syscall(SYS_futex, reinterpret_cast<uint32_t*>(&value), FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr, 0);
-#else
-    {
-      std::unique_lock<std::mutex> lock(mutex_);
-      if (value.load() == seen) changed_.wait(lock);
-    }
-#endif
-    sleepers_.fetch_sub(1);
-  }
-
-  // To be called after the word was changed.
-  void wake() {
-    if (sleepers_.load() == 0) return;
-#if defined(__linux__)
-    syscall(SYS_futex, reinterpret_cast<uint32_t*>(&value), FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
-#else
-    std::lock_guard<std::mutex> lock(mutex_);
-    changed_.notify_one();
-#endif
-  }
-
- private:
-  std::atomic<int> sleepers_{0};
-#if !defined(__linux__)
-  std::mutex mutex_;
-  std::condition_variable changed_;
-#endif
-};
-
 using Clock = std::chrono::steady_clock;
 using std::chrono::microseconds;
 
-// A sleeping thread takes 15–50 µs to wake, so it pays to stay awake as long as the next loop may be near: the caller
-// until the last chunk is done, helpers between the instructions of a program and between steps.
+// How long threads stay awake: the caller until the last chunk is done, helpers between the instructions of a program and
+// between steps.
 constexpr microseconds kAwake{50};
 constexpr microseconds kHelperAwake{150};
 // A caller that waited longer than this, and much longer than it worked, waited for a thread that had lost its core. It
@@ -103,22 +47,6 @@ constexpr microseconds kHelperAwake{150};
 constexpr microseconds kPatience{200};
 constexpr int kMostAlone = 16;
 constexpr int kSoon = 4;
-
-// Spins until done() or, after a while, gives up.
-template <typename Done>
-bool spin(microseconds most, Done done) {
-  const auto start = Clock::now();
-  do {
-    for (int i = 0; i < 16; i++) {
-      if (done()) return true;
-      pause();
-    }
-#if !defined(__linux__)
-    std::this_thread::yield();  // the thread that it waits for may have been put on the same core
-#endif
-  } while (Clock::now() - start < most);
-  return done();
-}
 
 // The core that the calling thread is on; −1 where that cannot be had.
 int currentCore() {
@@ -129,8 +57,8 @@ int currentCore() {
 #endif
 }
 
-// Moves the calling thread to another core, if it may use any. The system likes to wake a thread on the core of the one that
-// woke it, in front of it; there a helper that stays awake would only be in the way.
+// Moves the calling thread to another core, if it may use any. The system likes to wake a thread on the core of the one
+// that woke it, in front of it; there a helper that stays awake would only be in the way.
 bool leaveCore(int core) {
 #if defined(__linux__)
   cpu_set_t all;
@@ -160,8 +88,12 @@ thread_local bool inside = false;  // of a parallel loop, on this thread
 
 using Body = void (*)(void*, int64_t);
 
+constexpr int kMostThreads = 1024;
+
 class Workers {
  public:
+  Workers() { hands_[0].reset(new Hand); }
+
   // Runs the loop with up to `threads` threads; false when another caller has the pool, or it should not be used now.
   bool run(int threads, int64_t chunks, Body body, void* context) {
     if (busy_.exchange(true, std::memory_order_acquire)) return false;
@@ -199,10 +131,10 @@ class Workers {
     failed_.store(false, std::memory_order_relaxed);
     core_.store(currentCore(), std::memory_order_relaxed);
     const uint32_t hands = uint32_t(std::min<size_t>(helpers_.size() + 1, chunks));
-    active_.store(hands, std::memory_order_relaxed);
+    active_.store(hands, std::memory_order_release);
     // The caller's hand comes last: others are taken up meanwhile.
     for (uint32_t i = hands; i-- > 0;) {
-      Hand& hand = hands_[i];
+      Hand& hand = *hands_[i];
       hand.body = body;
       hand.context = context;
       const uint64_t begin = uint64_t(chunks) * i / hands, end = uint64_t(chunks) * (i + 1) / hands;
@@ -215,9 +147,9 @@ class Workers {
 
   // Takes chunks, of the thread's own hand first, while there are any; returns how many.
   uint32_t play(uint32_t index) {
-    uint32_t count = playHand(hands_[index], true);
-    const uint32_t hands = active_.load(std::memory_order_relaxed);
-    for (uint32_t i = 1; i < hands; i++) count += playHand(hands_[(index + i) % hands], false);
+    uint32_t count = playHand(*hands_[index], true);
+    const uint32_t hands = active_.load(std::memory_order_acquire);
+    for (uint32_t i = 1; i < hands; i++) count += playHand(*hands_[(index + i) % hands], false);
     return count;
   }
 
@@ -265,9 +197,10 @@ class Workers {
 
   void helper(uint32_t index) {
     FlushDenormals flush;
-    Hand& hand = hands_[index];
+    Hand& hand = *hands_[index];
     bool apart = leaveCallersCore();
-    for (uint32_t seen = hand.dealt.value.load(); !stop_.load(std::memory_order_acquire); seen = hand.dealt.value.load()) {
+    for (uint32_t seen = hand.dealt.value.load(); int(index) < wanted_.load(std::memory_order_acquire);
+         seen = hand.dealt.value.load()) {
       if (const uint32_t count = play(index)) finish(count);
       if (apart && spin(kHelperAwake, [&] { return hand.dealt.value.load(std::memory_order_acquire) != seen; })) continue;
       while (hand.dealt.value.load() == seen) hand.dealt.wait(seen);
@@ -283,21 +216,19 @@ class Workers {
   }
 
   void resize(int threads) {
-    stop_.store(true, std::memory_order_release);
-    for (size_t i = 0; i < helpers_.size(); i++) {
-      hands_[i + 1].dealt.value.fetch_add(1);
-      hands_[i + 1].dealt.wake();
-    }
-    for (auto& helper : helpers_) helper.join();
-    helpers_.clear();
-    stop_.store(false, std::memory_order_relaxed);
-    active_.store(0, std::memory_order_relaxed);
-    hands_.reset(new Hand[size_t(threads)]);
     threads_ = threads;
     crowded_ = threads > availableCores();
+    wanted_.store(threads, std::memory_order_release);
+    for (size_t i = helpers_.size(); i > 0 && i >= size_t(threads); i--) {
+      hands_[i]->dealt.value.fetch_add(1);
+      hands_[i]->dealt.wake();
+      helpers_.back().join();
+      helpers_.pop_back();
+    }
     try {
       while (int(helpers_.size()) < threads - 1) {
         const uint32_t index = uint32_t(helpers_.size()) + 1;
+        if (!hands_[index]) hands_[index].reset(new Hand);
         helpers_.emplace_back([this, index] { helper(index); });
       }
     } catch (const std::system_error&) {
@@ -312,13 +243,13 @@ class Workers {
   Clock::time_point aloneUntil_;
   int alone_ = 1;  // so many times as long as the caller had to wait
 
-  std::unique_ptr<Hand[]> hands_;  // the caller's first
-  bool crowded_ = false;           // more threads than cores
-  uint32_t total_ = 0;             // chunks
-  std::atomic<uint32_t> active_{0};  // hands that were given some
-  std::atomic<int> core_{-1};      // where the caller is
-  std::atomic<bool> stop_{false};
-  alignas(64) Event finished_;     // chunks done
+  std::unique_ptr<Hand> hands_[kMostThreads];  // the caller's first; never freed
+  uint32_t total_ = 0;                         // chunks
+  std::atomic<uint32_t> active_{0};            // hands that were given some
+  std::atomic<int> core_{-1};                  // where the caller is
+  std::atomic<bool> crowded_{false};           // more threads than cores
+  std::atomic<int> wanted_{1};                 // threads
+  alignas(64) Event finished_;                 // chunks done
   std::atomic<bool> failed_{false};
   std::exception_ptr error_;
 };
@@ -334,7 +265,7 @@ int fromEnvironment(const char* name) {
   const char* text = std::getenv(name);
   if (!text) return 0;
   const long n = std::strtol(text, nullptr, 10);
-  return n < 1 ? 0 : int(std::min(n, 1024L));
+  return n < 1 ? 0 : int(std::min(n, long(kMostThreads)));
 }
 
 std::atomic<int> chosen{0};
@@ -356,7 +287,7 @@ int defaultThreads() {
   return threads;
 }
 
-void setThreads(int n) { chosen.store(std::max(1, std::min(n, 1024)), std::memory_order_relaxed); }
+void setThreads(int n) { chosen.store(std::max(1, std::min(n, kMostThreads)), std::memory_order_relaxed); }
 
 int getThreads() {
   const int n = chosen.load(std::memory_order_relaxed);
