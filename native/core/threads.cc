@@ -1,10 +1,13 @@
 // The compute threads: a caller deals the chunks of a loop out, and helpers that spin or sleep take theirs.
 //
 // Every thread has a hand of adjacent chunks, which it plays from the front; whoever is done plays others' hands from
-// the back. So a thread meets the same part of the same memory in loop after loop, and threads meet only at the end of
-// one. Playing a chunk is one compare-and-swap. Helpers never have to arrive: the caller plays their hands too and waits
-// only for chunks that were taken. So a helper that lost its core delays nothing but its own chunk; and a caller that
-// waited in vain works alone for a while.
+// the back. So a thread meets the same part of the same memory in loop after loop: what the other core wrote last takes
+// more than twice as long as what is in its own cache, so that two threads that swap parts gain nothing. That is why the
+// last chunk of a hand is left to its owner for as long as a chunk takes.
+//
+// Playing a chunk is one compare-and-swap. Helpers never have to arrive: the caller plays their hands too and waits only
+// for chunks that were taken. So a helper that lost its core delays nothing but its own chunk; and a caller that waited
+// in vain works alone for a while.
 #include "threads.h"
 
 #include <algorithm>
@@ -107,7 +110,7 @@ class Workers {
     inside = true;
     const uint32_t mine = play(0);
     inside = false;
-    if (!finish(mine)) wait(start);
+    if (!finish(mine)) wait(start, mine);
     std::exception_ptr error;
     if (failed_.load(std::memory_order_relaxed)) std::swap(error, error_);
     busy_.store(false, std::memory_order_release);
@@ -122,7 +125,8 @@ class Workers {
     std::atomic<uint64_t> chunks{0};  // the first one << 32 | the one after the last
     Body body = nullptr;
     void* context = nullptr;
-    Event dealt;  // changes when chunks are added
+    Event dealt;                       // changes when chunks are added
+    std::atomic<bool> present{false};  // its owner is awake, and has not been missed
   };
 
   void deal(uint32_t chunks, Body body, void* context) {
@@ -145,23 +149,39 @@ class Workers {
     }
   }
 
-  // Takes chunks, of the thread's own hand first, while there are any; returns how many.
+  // Takes chunks, of the thread's own hand first, as long as there are any to be had; returns how many.
   uint32_t play(uint32_t index) {
-    uint32_t count = playHand(*hands_[index], true);
+    uint32_t count = playHand(*hands_[index], true, 0);
     const uint32_t hands = active_.load(std::memory_order_acquire);
-    for (uint32_t i = 1; i < hands; i++) count += playHand(*hands_[(index + i) % hands], false);
+    for (uint32_t i = 1; i < hands; i++) {
+      Hand& other = *hands_[(index + i) % hands];
+      count += playHand(other, false, other.present.load(std::memory_order_relaxed) ? 1 : 0);
+    }
     return count;
   }
 
-  uint32_t playHand(Hand& hand, bool own) {
+  // Leaves as many to the others.
+  uint32_t playHand(Hand& hand, bool own, uint32_t left) {
     uint32_t count = 0;
-    for (uint64_t chunks = hand.chunks.load(std::memory_order_acquire); uint32_t(chunks >> 32) < uint32_t(chunks);) {
+    for (uint64_t chunks = hand.chunks.load(std::memory_order_acquire);
+         uint32_t(chunks >> 32) + left < uint32_t(chunks);) {
       const uint64_t rest = own ? chunks + (uint64_t(1) << 32) : chunks - 1;
       // That a hand may have been another loop's and look the same does no harm: nothing read before is used.
       if (!hand.chunks.compare_exchange_weak(chunks, rest, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
       call(hand.body, hand.context, own ? uint32_t(chunks >> 32) : uint32_t(rest));
       count++;
       chunks = hand.chunks.load(std::memory_order_acquire);
+    }
+    return count;
+  }
+
+  // Takes what helpers left, who are not to be waited for any more.
+  uint32_t playForAbsent() {
+    uint32_t count = 0;
+    for (uint32_t i = 1; i < active_.load(std::memory_order_relaxed); i++) {
+      const uint32_t taken = playHand(*hands_[i], false, 0);
+      if (taken > 0) hands_[i]->present.store(false, std::memory_order_relaxed);
+      count += taken;
     }
     return count;
   }
@@ -183,10 +203,16 @@ class Workers {
     return last;
   }
 
-  // Waits for chunks that helpers took, of a loop that began at `start`.
-  void wait(Clock::time_point start) {
-    const auto begin = Clock::now();
-    if (!spin(kAwake, [&] { return finished_.value.load() == total_; }))
+  // Waits for the helpers in a loop that began at `start` and of which the caller did `mine` chunks.
+  void wait(Clock::time_point start, uint32_t mine) {
+    const auto done = [&] { return finished_.value.load() == total_; };
+    auto begin = Clock::now();
+    if (spin((begin - start) / (mine + 1), done)) return;
+    if (const uint32_t more = playForAbsent()) {
+      if (finish(more)) return;
+      begin = Clock::now();
+    }
+    if (!spin(kAwake, done))
       for (uint32_t seen; (seen = finished_.value.load()) != total_;) finished_.wait(seen);
     const auto end = Clock::now();
     const auto waited = end - begin;
@@ -201,8 +227,10 @@ class Workers {
     bool apart = leaveCallersCore();
     for (uint32_t seen = hand.dealt.value.load(); int(index) < wanted_.load(std::memory_order_acquire);
          seen = hand.dealt.value.load()) {
+      if (!hand.present.load(std::memory_order_relaxed)) hand.present.store(true, std::memory_order_relaxed);
       if (const uint32_t count = play(index)) finish(count);
       if (apart && spin(kHelperAwake, [&] { return hand.dealt.value.load(std::memory_order_acquire) != seen; })) continue;
+      hand.present.store(false, std::memory_order_relaxed);
       while (hand.dealt.value.load() == seen) hand.dealt.wait(seen);
       apart = leaveCallersCore();
     }

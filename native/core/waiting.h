@@ -69,7 +69,7 @@ inline void pause() {
 // Spins until done() or, after a while, gives up. On Linux it does not yield: that would hand the core to whoever else
 // wants it, of whatever priority, for milliseconds. So only a thread that is not in the way may spin.
 template <typename Done>
-bool spin(std::chrono::microseconds most, Done done) {
+bool spin(std::chrono::steady_clock::duration most, Done done) {
   const auto start = std::chrono::steady_clock::now();
   do {
     for (int i = 0; i < 16; i++) {
