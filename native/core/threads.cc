@@ -47,8 +47,8 @@ constexpr microseconds kHelperAwake{150};
 // A caller that waited longer than this, and much longer than it worked, waited for a thread that had lost its core. It
 // then works alone for as long; for twice, four times … as long when that happens again soon, so that a neighbour that
 // keeps a core busy costs little, and one that comes and goes does not cost the helpers.
-constexpr microseconds kPatience{200};
-constexpr int kMostAlone = 16;
+constexpr microseconds kPatience{100};
+constexpr int kMostAlone = 32;
 constexpr int kSoon = 4;
 
 // The core that the calling thread is on; −1 where that cannot be had.
@@ -224,15 +224,14 @@ class Workers {
   void helper(uint32_t index) {
     FlushDenormals flush;
     Hand& hand = *hands_[index];
-    bool apart = leaveCallersCore();
     for (uint32_t seen = hand.dealt.value.load(); int(index) < wanted_.load(std::memory_order_acquire);
          seen = hand.dealt.value.load()) {
       if (!hand.present.load(std::memory_order_relaxed)) hand.present.store(true, std::memory_order_relaxed);
       if (const uint32_t count = play(index)) finish(count);
-      if (apart && spin(kHelperAwake, [&] { return hand.dealt.value.load(std::memory_order_acquire) != seen; })) continue;
+      const auto changed = [&] { return hand.dealt.value.load(std::memory_order_acquire) != seen; };
+      if (leaveCallersCore() && spin(kHelperAwake, changed)) continue;
       hand.present.store(false, std::memory_order_relaxed);
-      while (hand.dealt.value.load() == seen) hand.dealt.wait(seen);
-      apart = leaveCallersCore();
+      while (!changed()) hand.dealt.wait(seen);
     }
   }
 
