@@ -425,6 +425,7 @@ describe("JsonlLogger", () => {
     const { loop } = counting([new callbacks.JsonlLogger({ path })], [1, 1], "val_loss");
     loop.currentEpoch = 1;
     loop.globalStep = 1;
+    loop.history.push(0, { loss: 1 });
     await loop.run();
     expect(read(path).map(({ event, epoch }) => [event, epoch])).toEqual([
       ["start", 0],

@@ -125,7 +125,7 @@ const plain = (_key: string, value: unknown): unknown =>
  * - `{"event":"end","reason","time"}`
  *
  * Epochs count from 0; `time` is in ISO 8601; `lr` is a number, or a list where there are several parameter groups. A
- * run that continues an earlier one appends another start; lines before it of the same or later epochs are out of date.
+ * run that continues an earlier one takes out what was logged after the state that it goes on from, and appends.
  *
  * @throws ValueError before training if there is neither a path nor a directory of the run
  * @example
