@@ -15,7 +15,9 @@ const loops = {
 };
 
 async function run(name, times) {
-  const { add, compile, crossEntropy, manualSeed, nn, optim, randint, randn, setNumThreads } = await import("nablajs");
+  const { add, compile, crossEntropy, manualSeed, nn, optim, randint, randn, setNumThreads } = await import(
+    "../dist/index.mjs"
+  );
   setNumThreads(1);
   manualSeed(1);
   const [row, kind] = name.split(/ (.*)/);

@@ -33,8 +33,5 @@ export const getNumThreads = (): number => defaultDevice().getThreads();
 
 /** Resolves when everything asked for so far is computed; rejects with the first error not yet reported. */
 export async function synchronize(): Promise<void> {
-  for (const stream of allStreams()) {
-    stream.submit();
-    await stream.device.syncAsync();
-  }
+  for (const stream of allStreams()) await stream.synchronize();
 }

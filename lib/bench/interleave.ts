@@ -111,14 +111,17 @@ export async function interleave(
   return seats.map(({ result }) => result);
 }
 
-/** Runs twice as often each time until a run takes as long as the warm-up; the last one tells the time of one repeat. */
+/**
+ * Runs twice as often each time until a run should take as long as the warm-up, going by the quickest repeats so far: a
+ * pause of the machine does not end it, and what a compiler makes faster on the way counts as it is then.
+ */
 async function estimate(c: Contestant, warmUp: number, maxRepeats: number): Promise<{ one: number; spent: number }> {
   let spent = 0;
+  let one = Number.POSITIVE_INFINITY;
   for (let repeats = 1; ; repeats *= 2) {
     const ms = await c.run(repeats);
     spent += ms;
-    if (ms >= warmUp || spent >= 4 * warmUp || repeats * 2 > maxRepeats) {
-      return { one: Math.max(ms / repeats, 1e-9), spent };
-    }
+    one = Math.min(one, Math.max(ms / repeats, 1e-9));
+    if (one * repeats >= warmUp || repeats * 2 > maxRepeats) return { one, spent };
   }
 }

@@ -84,10 +84,7 @@ export function compile<A extends readonly unknown[], R>(fn: (...args: A) => R):
     async: {
       value: async (...args: A): Promise<R> => {
         const result = call(...args);
-        for (const device of new Set(recordings.slice(0, 1).map((r) => r.device))) {
-          streamOf(device).submit();
-          await device.syncAsync();
-        }
+        if (recordings.length > 0) await streamOf(recordings[0].device).synchronize();
         return result;
       },
     },

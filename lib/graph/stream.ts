@@ -13,6 +13,11 @@ import { encode, OPERAND_WORDS, type Operand, type Resolver } from "./encode.js"
  * saves the waking of another (50 µs).
  */
 const SUBMIT_WORK = 1 << 17;
+/**
+ * Milliseconds for which less than that is done in place of an awaited read too, until the event loop has turned: a loop
+ * of small awaited steps must not starve it.
+ */
+const IN_PLACE_MS = 2;
 /** Bytes and buffers allocated between two looks at what the garbage collector has found dead. */
 const SWEEP_BYTES = 16 << 20;
 const SWEEP_BUFFERS = 4096;
@@ -22,6 +27,11 @@ export class Stream {
   private end = 0;
   private work = 0;
   private submitting = false;
+  /** Batches handed to the device's own thread, and how many of them are known to be done. */
+  private submitted = 0;
+  private done = 0;
+  /** When something was first awaited in place since the event loop turned; 0: not since then. */
+  private inPlaceSince = 0;
   private bytesSinceSweep = 0;
   private buffersSinceSweep = 0;
   /** An upper bound of the bytes in use, made exact when it reaches the limit. */
@@ -125,24 +135,57 @@ export class Stream {
   /** Copies `target.byteLength` bytes from a buffer, after everything appended so far has run. */
   read(storage: Storage, byteOffset: number, target: ArrayBufferView): void {
     this.device.read(storage, byteOffset, target, this.reset());
+    this.done = this.submitted;
   }
 
-  /** The same without blocking this thread. */
-  readAsync(storage: Storage, byteOffset: number, target: ArrayBufferView): Promise<void> {
-    this.submit();
-    return this.device.readAsync(storage, byteOffset, target);
+  /** The same without blocking this thread for long. */
+  async readAsync(storage: Storage, byteOffset: number, target: ArrayBufferView): Promise<void> {
+    if (this.inPlace(target.byteLength / 4)) return this.read(storage, byteOffset, target);
+    await this.behind(() => this.device.readAsync(storage, byteOffset, target));
   }
 
   /** Runs what was appended before it returns. */
   flush(): void {
     const n = this.reset();
-    if (n > 0) this.device.flush(n);
+    if (n === 0) return;
+    this.device.flush(n);
+    this.done = this.submitted;
   }
 
   /** Hands what was appended to the device's own thread. */
   submit(): void {
     const n = this.reset();
-    if (n > 0) this.device.submit(n);
+    if (n === 0) return;
+    this.device.submit(n);
+    this.submitted++;
+  }
+
+  /** Resolves when everything asked for so far is done; rejects with the first error not yet reported. */
+  async synchronize(): Promise<void> {
+    if (!this.inPlace(0)) return this.behind(() => this.device.syncAsync());
+    this.flush();
+    this.device.sync();
+  }
+
+  /** Waits for the device's own thread. */
+  private async behind(wait: () => Promise<void>): Promise<void> {
+    this.submit();
+    const { submitted } = this;
+    await wait();
+    this.done = Math.max(this.done, submitted);
+  }
+
+  /** Whether what is awaited, `more` elements beyond what was appended, takes less time here than to wake a thread. */
+  private inPlace(more: number): boolean {
+    if (this.work + more > SUBMIT_WORK || this.done < this.submitted) return false;
+    const now = performance.now();
+    if (this.inPlaceSince === 0) {
+      this.inPlaceSince = now;
+      setImmediate(() => {
+        this.inPlaceSince = 0;
+      });
+    }
+    return now - this.inPlaceSince < IN_PLACE_MS;
   }
 
   /** Frees the buffers whose owners the garbage collector has found unreachable. */
@@ -228,6 +271,7 @@ export class Stream {
     this.sweep();
     this.submit();
     this.device.sync();
+    this.done = this.submitted;
   }
 
   /** What is in use then. */

@@ -1,106 +1,77 @@
-// The compute threads: a caller publishes a loop, helpers that spin or sleep take chunks of it.
+// The compute threads: a caller deals the chunks of a loop out, and helpers that spin or sleep take theirs.
 //
-// A loop is open while `ticket_` holds (epoch, next chunk); claiming a chunk is one compare-and-swap on it. Helpers never
-// have to arrive: the caller takes chunks too and waits only for those that were claimed. So a helper that lost its core
-// delays nothing but its own chunk.
+// Every thread has a hand of adjacent chunks, which it plays from the front; whoever is done plays others' hands from
+// the back. So a thread meets the same part of the same memory in loop after loop: what the other core wrote last takes
+// more than twice as long as what is in its own cache, so that two threads that swap parts gain nothing. That is why the
+// last chunk of a hand is left to its owner for as long as a chunk takes.
+//
+// Playing a chunk is one compare-and-swap. Helpers never have to arrive: the caller plays their hands too and waits only
+// for chunks that were taken. So a helper that lost its core delays nothing but its own chunk; and a caller that waited
+// in vain works alone for a while.
 #include "threads.h"
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <climits>
 #include <cstdlib>
 #include <exception>
+#include <memory>
 #include <system_error>
 #include <thread>
 #include <vector>
 
-#if defined(__SSE2__) || defined(_M_X64)
-#include <emmintrin.h>
-#endif
 #if defined(__linux__)
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#else
-#include <condition_variable>
-#include <mutex>
-#if defined(_WIN32)
+#include <sched.h>
+#elif defined(_WIN32)
 #define NOMINMAX
 #include <windows.h>
 #elif defined(__APPLE__)
 #include <dlfcn.h>
 #endif
-#endif
 
 #include "denormals.h"
 #include "machine.h"
+#include "waiting.h"
 
 namespace nabla {
 
 namespace {
 
-inline void pause() {
-#if defined(__SSE2__) || defined(_M_X64)
-  _mm_pause();
-#elif defined(__aarch64__) && defined(__GNUC__)
-  __asm__ __volatile__("yield");
+using Clock = std::chrono::steady_clock;
+using std::chrono::microseconds;
+
+// How long threads stay awake: the caller until the last chunk is done, helpers between the instructions of a program and
+// between steps.
+constexpr microseconds kAwake{50};
+constexpr microseconds kHelperAwake{150};
+// A caller that waited longer than this, and much longer than it worked, waited for a thread that had lost its core. It
+// then works alone for as long; for twice, four times … as long when that happens again soon, so that a neighbour that
+// keeps a core busy costs little, and one that comes and goes does not cost the helpers.
+constexpr microseconds kPatience{100};
+constexpr int kMostAlone = 32;
+constexpr int kSoon = 4;
+
+// The core that the calling thread is on; −1 where that cannot be had.
+int currentCore() {
+#if defined(__linux__)
+  return sched_getcpu();
+#else
+  return -1;
 #endif
 }
 
-// A word that threads can sleep on until it changes.
-class Event {
- public:
-  std::atomic<uint32_t> value{0};
-
-  // Sleeps unless the word is no longer `seen`; may also return early.
-  void wait(uint32_t seen) {
-    sleepers_.fetch_add(1);
+// Moves the calling thread to another core, if it may use any. The system likes to wake a thread on the core of the one
+// that woke it, in front of it; there a helper that stays awake would only be in the way.
+bool leaveCore(int core) {
 #if defined(__linux__)
-    if (value.load() == seen)
-      syscall(SYS_futex, reinterpret_cast<uint32_t*>(&value), FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr, 0);
+  cpu_set_t all;
+  if (sched_getaffinity(0, sizeof all, &all) != 0 || CPU_COUNT(&all) < 2) return false;
+  cpu_set_t others = all;
+  CPU_CLR(core, &others);
+  return sched_setaffinity(0, sizeof others, &others) == 0 && sched_setaffinity(0, sizeof all, &all) == 0;
 #else
-    {
-      std::unique_lock<std::mutex> lock(mutex_);
-      if (value.load() == seen) changed_.wait(lock);
-    }
+  return true;
 #endif
-    sleepers_.fetch_sub(1);
-  }
-
-  // To be called after the word was changed.
-  void wake(int count) {
-    if (sleepers_.load() == 0) return;
-#if defined(__linux__)
-    syscall(SYS_futex, reinterpret_cast<uint32_t*>(&value), FUTEX_WAKE_PRIVATE, count, nullptr, nullptr, 0);
-#else
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (count == 1) changed_.notify_one();
-    else changed_.notify_all();
-#endif
-  }
-
- private:
-  std::atomic<int> sleepers_{0};
-#if !defined(__linux__)
-  std::mutex mutex_;
-  std::condition_variable changed_;
-#endif
-};
-
-// Spins until done() or, after about 40 µs, gives up: a sleeping thread takes 15–50 µs to wake. It yields all the while,
-// because the thread that it waits for may have been put on the same core.
-template <typename Done>
-bool spin(Done done) {
-  const auto start = std::chrono::steady_clock::now();
-  do {
-    for (int i = 0; i < 32; i++) {
-      if (done()) return true;
-      pause();
-    }
-    std::this_thread::yield();
-  } while (std::chrono::steady_clock::now() - start < std::chrono::microseconds(40));
-  return done();
 }
 
 // A worker_thread that ends unloads the libraries that only it had loaded, while our threads go on: this library stays.
@@ -120,65 +91,98 @@ thread_local bool inside = false;  // of a parallel loop, on this thread
 
 using Body = void (*)(void*, int64_t);
 
+constexpr int kMostThreads = 1024;
+
 class Workers {
  public:
-  // Runs the loop with up to `threads` threads; false when another caller has the pool.
+  Workers() { hands_[0].reset(new Hand); }
+
+  // Runs the loop with up to `threads` threads; false when another caller has the pool, or it should not be used now.
   bool run(int threads, int64_t chunks, Body body, void* context) {
     if (busy_.exchange(true, std::memory_order_acquire)) return false;
-    resize(threads - 1);
-    open(chunks, body, context);
-    const int64_t mine = work();
-    if (!finish(mine) && !spin([&] { return finished_.value.load() == uint32_t(chunks); })) {
-      for (uint32_t seen; (seen = finished_.value.load()) != uint32_t(chunks);) finished_.wait(seen);
+    const auto start = Clock::now();
+    if (start < aloneUntil_) {
+      busy_.store(false, std::memory_order_release);
+      return false;
     }
-    close();
+    if (threads != threads_) resize(threads);
+    deal(uint32_t(chunks), body, context);
+    inside = true;
+    const uint32_t mine = play(0);
+    inside = false;
+    if (!finish(mine)) wait(start, mine);
     std::exception_ptr error;
-    std::swap(error, error_);
+    if (failed_.load(std::memory_order_relaxed)) std::swap(error, error_);
     busy_.store(false, std::memory_order_release);
     if (error) std::rethrow_exception(error);
     return true;
   }
 
  private:
-  static constexpr uint64_t kClosed = 0xFFFFFFFF;  // no chunk: chunks are fewer
+  // What a thread has to do, on a cache line of its own. When no chunk is left in any hand, whoever adds some owns all
+  // fields; who takes a chunk may read them until it has reported that as finished.
+  struct alignas(64) Hand {
+    std::atomic<uint64_t> chunks{0};  // the first one << 32 | the one after the last
+    Body body = nullptr;
+    void* context = nullptr;
+    Event dealt;                       // changes when chunks are added
+    std::atomic<bool> present{false};  // its owner is awake, and has not been missed
+  };
 
-  void open(int64_t chunks, Body body, void* context) {
-    // Closed until here. A thread that reads one of these fields of a later loop fails its swap: the release stores
-    // order the closing before them.
-    body_.store(body, std::memory_order_release);
-    context_.store(context, std::memory_order_release);
-    chunks_.store(uint32_t(chunks), std::memory_order_release);
-    finished_.value.store(0);
+  void deal(uint32_t chunks, Body body, void* context) {
+    finished_.value.store(0, std::memory_order_relaxed);
+    total_ = chunks;
     failed_.store(false, std::memory_order_relaxed);
-    ticket_.store(++epoch_ << 32, std::memory_order_release);
-    work_.value.fetch_add(1);
-    work_.wake(int(std::min<int64_t>(int64_t(threads_.size()), chunks - 1)));
+    core_.store(currentCore(), std::memory_order_relaxed);
+    const uint32_t hands = uint32_t(std::min<size_t>(helpers_.size() + 1, chunks));
+    active_.store(hands, std::memory_order_release);
+    // The caller's hand comes last: others are taken up meanwhile.
+    for (uint32_t i = hands; i-- > 0;) {
+      Hand& hand = *hands_[i];
+      hand.body = body;
+      hand.context = context;
+      const uint64_t begin = uint64_t(chunks) * i / hands, end = uint64_t(chunks) * (i + 1) / hands;
+      hand.chunks.store(begin << 32 | end, std::memory_order_release);
+      if (i == 0) break;
+      hand.dealt.value.fetch_add(1);
+      hand.dealt.wake();
+    }
   }
 
-  void close() { ticket_.store(++epoch_ << 32 | kClosed, std::memory_order_release); }
-
-  // Takes chunks while there are any; returns how many.
-  int64_t work() {
-    int64_t count = 0;
-    inside = true;
-    for (uint64_t ticket = ticket_.load(std::memory_order_acquire);;) {
-      const uint32_t chunk = uint32_t(ticket);
-      const Body body = body_.load(std::memory_order_acquire);
-      void* const context = context_.load(std::memory_order_acquire);
-      if (chunk >= chunks_.load(std::memory_order_acquire)) {
-        // Exhausted or closed, unless the fields were those of another loop.
-        const uint64_t now = ticket_.load(std::memory_order_acquire);
-        if (now == ticket) break;
-        ticket = now;
-        continue;
-      }
-      if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel, std::memory_order_acquire))
-        continue;
-      call(body, context, chunk);
-      count++;
-      ticket = ticket_.load(std::memory_order_acquire);
+  // Takes chunks, of the thread's own hand first, as long as there are any to be had; returns how many.
+  uint32_t play(uint32_t index) {
+    uint32_t count = playHand(*hands_[index], true, 0);
+    const uint32_t hands = active_.load(std::memory_order_acquire);
+    for (uint32_t i = 1; i < hands; i++) {
+      Hand& other = *hands_[(index + i) % hands];
+      count += playHand(other, false, other.present.load(std::memory_order_relaxed) ? 1 : 0);
     }
-    inside = false;
+    return count;
+  }
+
+  // Leaves as many to the others.
+  uint32_t playHand(Hand& hand, bool own, uint32_t left) {
+    uint32_t count = 0;
+    for (uint64_t chunks = hand.chunks.load(std::memory_order_acquire);
+         uint32_t(chunks >> 32) + left < uint32_t(chunks);) {
+      const uint64_t rest = own ? chunks + (uint64_t(1) << 32) : chunks - 1;
+      // That a hand may have been another loop's and look the same does no harm: nothing read before is used.
+      if (!hand.chunks.compare_exchange_weak(chunks, rest, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      call(hand.body, hand.context, own ? uint32_t(chunks >> 32) : uint32_t(rest));
+      count++;
+      chunks = hand.chunks.load(std::memory_order_acquire);
+    }
+    return count;
+  }
+
+  // Takes what helpers left, who are not to be waited for any more.
+  uint32_t playForAbsent() {
+    uint32_t count = 0;
+    for (uint32_t i = 1; i < active_.load(std::memory_order_relaxed); i++) {
+      const uint32_t taken = playHand(*hands_[i], false, 0);
+      if (taken > 0) hands_[i]->present.store(false, std::memory_order_relaxed);
+      count += taken;
+    }
     return count;
   }
 
@@ -190,43 +194,69 @@ class Workers {
       if (!failed_.exchange(true)) error_ = std::current_exception();  // the first one is kept
     }
   }
-
   // Reports finished chunks; true when they were the last ones.
-  bool finish(int64_t count) {
-    if (count == 0) return finished_.value.load() == chunks_.load(std::memory_order_relaxed);
-    const uint32_t total = chunks_.load(std::memory_order_relaxed);
-    const bool last = finished_.value.fetch_add(uint32_t(count)) + uint32_t(count) == total;
-    if (last) finished_.wake(1);
+  bool finish(uint32_t count) {
+    const uint32_t total = total_;  // a thread that has something to report keeps the loop open until it has
+    if (count == 0) return finished_.value.load() == total;
+    const bool last = finished_.value.fetch_add(count) + count == total;
+    if (last) finished_.wake();
     return last;
   }
 
-  void helper(int index) {
+  // Waits for the helpers in a loop that began at `start` and of which the caller did `mine` chunks.
+  void wait(Clock::time_point start, uint32_t mine) {
+    const auto done = [&] { return finished_.value.load() == total_; };
+    auto begin = Clock::now();
+    if (spin((begin - start) / (mine + 1), done)) return;
+    if (const uint32_t more = playForAbsent()) {
+      if (finish(more)) return;
+      begin = Clock::now();
+    }
+    if (!spin(kAwake, done))
+      for (uint32_t seen; (seen = finished_.value.load()) != total_;) finished_.wait(seen);
+    const auto end = Clock::now();
+    const auto waited = end - begin;
+    if (waited < kPatience || waited < 2 * (begin - start)) return;
+    alone_ = begin - aloneUntil_ < kSoon * waited ? std::min(2 * alone_, kMostAlone) : 1;
+    aloneUntil_ = end + alone_ * waited;
+  }
+
+  void helper(uint32_t index) {
     FlushDenormals flush;
-    for (uint32_t seen = work_.value.load();;) {
-      if (index >= wanted_.load(std::memory_order_acquire)) return;
-      if (const int64_t count = work()) finish(count);
-      if (!spin([&] { return work_.value.load(std::memory_order_acquire) != seen; })) {
-        while (work_.value.load() == seen) work_.wait(seen);
-      }
-      seen = work_.value.load();
+    Hand& hand = *hands_[index];
+    for (uint32_t seen = hand.dealt.value.load(); int(index) < wanted_.load(std::memory_order_acquire);
+         seen = hand.dealt.value.load()) {
+      if (!hand.present.load(std::memory_order_relaxed)) hand.present.store(true, std::memory_order_relaxed);
+      if (const uint32_t count = play(index)) finish(count);
+      const auto changed = [&] { return hand.dealt.value.load(std::memory_order_acquire) != seen; };
+      if (leaveCallersCore() && spin(kHelperAwake, changed)) continue;
+      hand.present.store(false, std::memory_order_relaxed);
+      while (!changed()) hand.dealt.wait(seen);
     }
   }
 
-  void resize(int helpers) {
-    if (int(threads_.size()) == helpers) return;
-    wanted_.store(helpers, std::memory_order_release);
-    if (int(threads_.size()) > helpers) {
-      work_.value.fetch_add(1);
-      work_.wake(INT_MAX);
-      while (int(threads_.size()) > helpers) {
-        threads_.back().join();
-        threads_.pop_back();
-      }
+  // False when a helper that stays awake would be in somebody's way.
+  bool leaveCallersCore() {
+    if (crowded_) return false;
+    const int core = core_.load(std::memory_order_relaxed);
+    return core < 0 || currentCore() != core || leaveCore(core);
+  }
+
+  void resize(int threads) {
+    threads_ = threads;
+    crowded_ = threads > availableCores();
+    wanted_.store(threads, std::memory_order_release);
+    for (size_t i = helpers_.size(); i > 0 && i >= size_t(threads); i--) {
+      hands_[i]->dealt.value.fetch_add(1);
+      hands_[i]->dealt.wake();
+      helpers_.back().join();
+      helpers_.pop_back();
     }
     try {
-      while (int(threads_.size()) < helpers) {
-        const int index = int(threads_.size());
-        threads_.emplace_back([this, index] { helper(index); });
+      while (int(helpers_.size()) < threads - 1) {
+        const uint32_t index = uint32_t(helpers_.size()) + 1;
+        if (!hands_[index]) hands_[index].reset(new Hand);
+        helpers_.emplace_back([this, index] { helper(index); });
       }
     } catch (const std::system_error&) {
       // No more threads to be had: those there are do the work.
@@ -234,16 +264,19 @@ class Workers {
   }
 
   std::atomic<bool> busy_{false};
-  std::vector<std::thread> threads_;
-  std::atomic<int> wanted_{0};
-  uint64_t epoch_ = 0;
+  // Of whoever has made that true:
+  int threads_ = 1;
+  std::vector<std::thread> helpers_;
+  Clock::time_point aloneUntil_;
+  int alone_ = 1;  // so many times as long as the caller had to wait
 
-  alignas(64) std::atomic<uint64_t> ticket_{kClosed};
-  std::atomic<Body> body_{nullptr};
-  std::atomic<void*> context_{nullptr};
-  std::atomic<uint32_t> chunks_{0};
-  alignas(64) Event work_;      // changes when a loop opens
-  alignas(64) Event finished_;  // chunks done
+  std::unique_ptr<Hand> hands_[kMostThreads];  // the caller's first; never freed
+  uint32_t total_ = 0;                         // chunks
+  std::atomic<uint32_t> active_{0};            // hands that were given some
+  std::atomic<int> core_{-1};                  // where the caller is
+  std::atomic<bool> crowded_{false};           // more threads than cores
+  std::atomic<int> wanted_{1};                 // threads
+  alignas(64) Event finished_;                 // chunks done
   std::atomic<bool> failed_{false};
   std::exception_ptr error_;
 };
@@ -259,7 +292,7 @@ int fromEnvironment(const char* name) {
   const char* text = std::getenv(name);
   if (!text) return 0;
   const long n = std::strtol(text, nullptr, 10);
-  return n < 1 ? 0 : int(std::min(n, 1024L));
+  return n < 1 ? 0 : int(std::min(n, long(kMostThreads)));
 }
 
 std::atomic<int> chosen{0};
@@ -281,7 +314,7 @@ int defaultThreads() {
   return threads;
 }
 
-void setThreads(int n) { chosen.store(std::max(1, std::min(n, 1024)), std::memory_order_relaxed); }
+void setThreads(int n) { chosen.store(std::max(1, std::min(n, kMostThreads)), std::memory_order_relaxed); }
 
 int getThreads() {
   const int n = chosen.load(std::memory_order_relaxed);

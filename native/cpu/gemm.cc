@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdlib>
 #include <type_traits>
 
@@ -291,8 +292,8 @@ class Multiply {
 
   int64_t wantedPieces(double work, int threads) const {
     if (threads == 1 || p.batch >= 4 * threads) return 1;
-    const double pieces = std::min(std::max(work / kTaskWork, double(threads)), 4.0 * threads);
-    return ceilDiv(int64_t(pieces), p.batch);
+    const double rounds = std::min(4.0, work / (kTaskWork * threads));  // as many pieces for each thread
+    return ceilDiv(std::max<int64_t>(1, std::llround(rounds)) * threads, p.batch);
   }
 
   // ---- Very few rows: sums of rows of b, or dot products with its columns; b is read once, in long streams. ----

@@ -14,7 +14,7 @@
 namespace nabla {
 namespace {
 
-constexpr int64_t kGrain = 16384;  // window elements of a chunk
+constexpr int64_t kGrain = 4096;  // window elements of a chunk
 constexpr int64_t kTaps = 64;      // elements of a window whose addresses need no memory of their own
 constexpr int64_t kWidest = 16;    // lanes of a vector: what rows are padded to
 

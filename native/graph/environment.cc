@@ -10,6 +10,7 @@ namespace nabla {
 namespace {
 
 constexpr int kMostQueued = 64;
+constexpr std::chrono::microseconds kAwake{50};  // the executor thread, after a task: one that awaits is soon back
 
 void check(napi_status status) {
   if (status != napi_ok) fail("MEMORY", "a Node-API call failed with status %d", int(status));
@@ -32,7 +33,8 @@ Environment::~Environment() {
     std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
   }
-  pushed_.notify_one();
+  pushed_.value.fetch_add(1);
+  pushed_.wake();
   if (thread_.joinable()) thread_.join();
   owners_.clear();
   if (stream_) napi_delete_reference(env_, stream_);
@@ -149,7 +151,8 @@ void Environment::push(std::unique_ptr<Task> task) {
     queue_.push_back(std::move(task));
     unfinished_.fetch_add(1, std::memory_order_relaxed);
   }
-  pushed_.notify_one();
+  pushed_.value.fetch_add(1);
+  pushed_.wake();
 }
 
 // Waits until at most so many tasks are unfinished: at first awake, since to fall asleep and wake takes 50 µs.
@@ -166,13 +169,20 @@ void Environment::waitUntil(int unfinished) {
 
 void Environment::work() {
   for (;;) {
+    const uint32_t seen = pushed_.value.load();
     std::unique_ptr<Task> task;
     {
-      std::unique_lock<std::mutex> lock(mutex_);
-      pushed_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
+      std::lock_guard<std::mutex> lock(mutex_);
       if (stopping_) return;
-      task = std::move(queue_.front());
-      queue_.pop_front();
+      if (!queue_.empty()) {
+        task = std::move(queue_.front());
+        queue_.pop_front();
+      }
+    }
+    if (!task) {
+      const auto changed = [&] { return pushed_.value.load(std::memory_order_acquire) != seen; };
+      if (!spin(kAwake, changed)) pushed_.wait(seen);
+      continue;
     }
     perform(*task);
     Task* const settled = task->promise ? task.release() : nullptr;

@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "../core/waiting.h"
 #include "executor.h"
 #include "owners.h"
 
@@ -71,7 +72,8 @@ class Environment {
 
   std::thread thread_;
   std::mutex mutex_;
-  std::condition_variable pushed_, finished_;
+  Event pushed_;  // changes when there is something in the queue
+  std::condition_variable finished_;
   std::deque<std::unique_ptr<Task>> queue_;
   std::unique_ptr<Task> spare_;  // a finished batch, whose memory the next one uses
   std::atomic<int> unfinished_{0};  // tasks in the queue or running; changed under the lock

@@ -66,6 +66,20 @@ describe("interleave", () => {
     ]);
   });
 
+  test("turns are as long as they should be, whatever paused or was slow during the warm-up", async () => {
+    let runs = 0;
+    let done = 0;
+    const compiledLate = {
+      name: "a",
+      run: (repeats: number) => {
+        done += repeats;
+        return repeats * (done > 3 ? 1 : 5) + (++runs === 2 ? 40 : 0);
+      },
+    };
+    const [{ repeats }] = await interleave([compiledLate], { rounds: 1, turn: 50, warmUp: 20, sleep });
+    expect(repeats).toBe(50);
+  });
+
   test("rests before every turn", async () => {
     const rests: number[] = [];
     const options = { rounds: 2, turn: 1, rest: 7, sleep: async (ms: number) => void rests.push(ms) };

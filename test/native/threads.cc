@@ -1,8 +1,10 @@
 // The compute threads under stress: loops of every size from several callers at once, nested, throwing, with the number
 // of threads changing, each chunk exactly once. Links native/core.
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -30,7 +32,7 @@ void loop(int64_t chunks) {
 }
 
 void caller(unsigned seed) {
-  for (int i = 0; i < 3000; i++) {
+  for (int i = 0; i < 2000; i++) {
     seed = seed * 1664525u + 1013904223u;
     loop(seed >> 24);
     if (seed >> 16 & 1) std::this_thread::yield();
@@ -56,6 +58,38 @@ void throwing() {
     require(caught, "an error of a chunk reaches the caller");
     loop(20);
   }
+}
+
+// Helpers that have just gone to sleep, or are about to.
+void sleeping() {
+  for (int pause = 0; pause < 400; pause += 7) {
+    std::this_thread::sleep_for(std::chrono::microseconds(pause));
+    loop(1 + pause % 20);
+  }
+}
+
+// A chunk that lasts keeps its thread, not the loop's other chunks; and a caller that waits in vain works alone, which
+// shows in nothing but time.
+void lagging() {
+  for (int slow = 0; slow < 8; slow++) {
+    std::vector<int> runs(8, 0);
+    parallel(8, [&](int64_t i) {
+      if (i == slow) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      runs[size_t(i)]++;
+    });
+    for (int n : runs) require(n == 1, "each chunk runs once beside a slow one");
+    loop(50);
+  }
+}
+
+// Nobody spins for long when there is nothing to do.
+void resting() {
+#if defined(__linux__)
+  loop(1000);
+  const std::clock_t before = std::clock();
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  require(std::clock() - before < CLOCKS_PER_SEC / 10, "threads without work sleep");
+#endif
 }
 
 void flushing() {
@@ -101,6 +135,9 @@ int main() {
     caller(unsigned(threads));
     nested();
     throwing();
+    sleeping();
+    lagging();
+    resting();
     flushing();
   }
   together(4, caller);
@@ -117,5 +154,6 @@ int main() {
   Pool pool;
   together(4, [&](unsigned seed) { buffers(pool, seed); });
   require(pool.statistics().inUse == 0, "buffers are counted");
-  std::puts("ok");
+  std::puts("ok");  // and helpers are awake while the process ends
+  loop(1000);
 }

@@ -49,6 +49,36 @@ onEveryDevice("asynchronous", (device) => {
     expect(await x.data()).toEqual(Float32Array.of(11, 12, 13));
   });
 
+  test("a loop of small awaited steps does not starve the event loop", async () => {
+    const x = tensor([1, 2, 3], { device });
+    let turned = false;
+    setTimeout(() => {
+      turned = true;
+    });
+    let steps = 0;
+    while (!turned && steps < 300_000) {
+      await add(x, 1).data();
+      steps++;
+    }
+    expect(turned).toBe(true);
+    expect(steps).toBeGreaterThan(0);
+  });
+
+  test("small awaited steps see what larger ones before them did", async () => {
+    const a = rand([300, 300], { device });
+    const product = compile((x: Tensor) => matmul(matmul(x, a), a));
+    const want = product(a).dataSync();
+    const all = Buffer.from(want.buffer);
+    for (let i = 0; i < 20; i++) {
+      const large = product(a);
+      await Promise.resolve(); // what is heavy is submitted at the end of the job
+      const corner = add(large.slice(0, 0, 1).slice(1, 0, 1), 0).data();
+      expect((await corner)[0]).toBe(want[0]);
+      expect(Buffer.from((await add(large, 0).data()).buffer).equals(all)).toBe(true);
+      await synchronize();
+    }
+  });
+
   test("many reads in flight", async () => {
     const reads = Array.from({ length: 100 }, (_, i) => tensor([i], { device }).mul(2).data());
     expect((await Promise.all(reads)).map((v) => Number(v[0]))).toEqual(Array.from({ length: 100 }, (_, i) => 2 * i));

@@ -27,6 +27,9 @@ const ops: ReadonlyMap<string, number> = new Map(names.map((name, id) => [name, 
 
 function tensorsBelongToTheirThread(): void {}
 
+/** There is no thread to wait for, but the event loop turns where something is awaited. */
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
 /** The kernels in plain TypeScript behind the device interface; everything runs at once, on the calling thread. */
 export class JsDevice implements Device {
   readonly name = "js";
@@ -98,6 +101,7 @@ export class JsDevice implements Device {
 
   async readAsync(owner: Owner, byteOffset: number, target: ArrayBufferView): Promise<void> {
     this.read(owner, byteOffset, target, 0);
+    await turn();
   }
 
   sync(): void {
@@ -106,6 +110,7 @@ export class JsDevice implements Device {
 
   async syncAsync(): Promise<void> {
     this.throwPending();
+    await turn();
   }
 
   stage(source: ArrayBufferView): number {
