@@ -112,7 +112,7 @@ describe("mistakes are found before anything is written", () => {
     ["a schedule's option", { scheduler: { name: "StepLR", tMax: 3 } }, "StepLR has no tMax"],
     ["a metric", { metrics: ["acuracy"] }, 'unknown metric "acuracy"; did you mean "accuracy"?'],
     ["the monitor", { earlyStopping: { monitor: "speed", patience: 1 } }, "does not say whether larger or smaller"],
-    ["the device", { device: "cpuu" }, "device: cpuu is not there; did you mean cpu?"],
+    ["the device", { device: "jss" }, "device: jss is not there; did you mean js?"],
   ])("%s", async (_, change, message) => {
     await expect(here(train, job(change))).rejects.toThrow(message);
     expect(existsSync(at("never"))).toBe(false);
