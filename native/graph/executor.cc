@@ -15,6 +15,7 @@ namespace {
 }  // namespace
 
 Executor::~Executor() {
+  device_->enter();
   for (size_t slot = 0; slot < slots_.size(); slot++)
     if (buffers_[slot].data) pool_.release(buffers_[slot].data, slots_[slot].bytes);
   for (const auto& entry : staged_) pool_.release(entry.second.data, entry.second.bytes);
@@ -22,6 +23,7 @@ Executor::~Executor() {
 
 void Executor::run(const int32_t* words, int64_t length) {
   FlushDenormals flush;
+  device_->enter();
   for (int64_t at = 0; at < length && !interrupted_.load(std::memory_order_relaxed);) {
     const int32_t* instruction = words + at;
     const int64_t left = length - at;
@@ -104,6 +106,12 @@ FailurePtr Executor::inherited(const int32_t* words, int64_t length) {
     if (!failure && isLive(slot) && buffers_[slot].bytes < 0) failure = slots_[slot].poison;
   });
   return failure;
+}
+
+void Executor::synchronize() {
+  device_->enter();
+  device_->synchronize();
+  throwPending();
 }
 
 void Executor::throwPending() {
@@ -302,12 +310,14 @@ void Executor::read(int32_t slot, int64_t offset, void* to, int64_t bytes) {
   if (offset < 0 || bytes > buffer.bytes || offset > buffer.bytes - bytes)
     fail("PROGRAM", "read: %lld bytes at %lld of a buffer of %lld", static_cast<long long>(bytes),
          static_cast<long long>(offset), static_cast<long long>(buffer.bytes));
-  if (bytes > 0) std::memcpy(to, buffer.data + offset, size_t(bytes));
+  device_->enter();
+  if (bytes > 0) device_->read(to, buffer.data + offset, bytes);
 }
 
 int32_t Executor::stage(const void* from, int64_t bytes) {
+  device_->enter();
   Block block(pool_, bytes);
-  if (bytes > 0) std::memcpy(block.data(), from, size_t(bytes));
+  if (bytes > 0) device_->write(block.data(), from, bytes);
   std::lock_guard<std::mutex> lock(mutex_);
   const int32_t id = nextStaged_;
   staged_[id] = {block.data(), bytes};
@@ -317,7 +327,7 @@ int32_t Executor::stage(const void* from, int64_t bytes) {
 }
 
 int32_t Executor::load(const int32_t* words, int64_t length) {
-  auto program = std::make_shared<Program>(words, length, pool_);
+  auto program = std::make_shared<Program>(words, length, *device_);
   std::lock_guard<std::mutex> lock(mutex_);
   const int32_t id = nextProgram_++;
   programs_.emplace(id, std::move(program));
