@@ -14,8 +14,6 @@ namespace nabla {
 
 namespace {
 
-constexpr int kAbi = 2;
-
 class Arguments {
  public:
   Arguments(napi_env env, napi_callback_info info) : env(env) {

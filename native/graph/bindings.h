@@ -4,6 +4,8 @@
 
 namespace nabla {
 
+constexpr int kAbi = 2;  // the version of the native interface
+
 class Environment;
 
 // Sets the functions of docs/kernels.md, "The native interface", on an object; they are those of this environment.

@@ -111,7 +111,18 @@ FailurePtr Executor::inherited(const int32_t* words, int64_t length) {
 void Executor::synchronize() {
   device_->enter();
   device_->synchronize();
+  collectFault();
   throwPending();
+}
+
+// An error that the device found by itself, after the fact: what was written since is not to be trusted.
+void Executor::collectFault() {
+  Device::Fault fault;
+  if (!device_->fault(fault)) return;
+  const FailurePtr failure = std::make_shared<Failure>(Failure{"INDEX", fault.message, ++failures_});
+  if (!pending_) pending_ = failure;
+  for (Slot& slot : slots_)
+    if (slot.live && slot.generation > fault.changes && !slot.poison) slot.poison = failure;
 }
 
 void Executor::throwPending() {
@@ -199,6 +210,7 @@ void Executor::replay(const int32_t* attributes, int32_t count) {
   if (count != 1 + int64_t(bound.size()) + 2 * int64_t(program->parameters()))
     fail("PROGRAM", "replay: %d attributes for a program of %d bound slots and %d parameters", count,
          int(bound.size()), program->parameters());
+  const uint64_t changes = changes_;
   bool clean;
   try {
     clean = bind(*program, slots);
@@ -212,11 +224,14 @@ void Executor::replay(const int32_t* attributes, int32_t count) {
   if (!clean) return replayAround(*program, slots, 0, nullptr);
   const std::vector<Node>& nodes = program->nodes();
   size_t next = 0;
-  try {
-    for (; next < nodes.size(); next++) {
+  const auto run = [&] {
+    for (next = 0; next < nodes.size(); next++) {
       if (interrupted_.load(std::memory_order_relaxed)) return;
       nodes[next].kernel->run(nodes[next].call);
     }
+  };
+  try {
+    if (!device_->replay(*program, changes, run)) run();
   } catch (...) {
     return replayAround(*program, slots, next, caught());
   }
@@ -303,6 +318,8 @@ void Executor::replayAround(Program& program, const int32_t* slots, size_t from,
 // Host data and programs.
 
 void Executor::read(int32_t slot, int64_t offset, void* to, int64_t bytes) {
+  device_->enter();
+  collectFault();
   throwPending();
   if (!isLive(slot)) fail("DISPOSED", "slot %d has no buffer", slot);
   if (slots_[slot].poison) raise(*slots_[slot].poison);
@@ -310,7 +327,6 @@ void Executor::read(int32_t slot, int64_t offset, void* to, int64_t bytes) {
   if (offset < 0 || bytes > buffer.bytes || offset > buffer.bytes - bytes)
     fail("PROGRAM", "read: %lld bytes at %lld of a buffer of %lld", static_cast<long long>(bytes),
          static_cast<long long>(offset), static_cast<long long>(buffer.bytes));
-  device_->enter();
   if (bytes > 0) device_->read(to, buffer.data + offset, bytes);
 }
 

@@ -35,8 +35,8 @@ class Executor {
   void run(const int32_t* words, int64_t length);
   // Copies from a slot's buffer; throws the pending error, the slot's poison, or what is wrong with the request.
   void read(int32_t slot, int64_t offset, void* to, int64_t bytes);
-  void throwPending();
-  void synchronize();  // waits for the device, then throws the pending error  // and forget it
+  void throwPending();  // and forget it
+  void synchronize();   // waits for the device, then throws the pending error
   void unload(int32_t id);
 
   int32_t stage(const void* from, int64_t bytes);
@@ -72,6 +72,7 @@ class Executor {
   void replayAround(Program& program, const int32_t* slots, size_t from, FailurePtr failure);
   bool isLive(int32_t slot) const { return slot >= 0 && size_t(slot) < slots_.size() && slots_[slot].live; }
   FailurePtr caught();
+  void collectFault();
   void poison(int32_t slot, const FailurePtr& failure);
   void spoil(const int32_t* words, int64_t length, FailurePtr failure);
   FailurePtr inherited(const int32_t* words, int64_t length);

@@ -40,6 +40,7 @@ class Program {
   const std::vector<Bound>& bound() const { return bound_; }
   int32_t boundOf(int32_t slot) const { return boundOf_[slot]; }  // index in bound(), −1 for a slot of the arena
   int32_t parameters() const { return parameters_; }
+  std::unique_ptr<Prepared>& replayed() { return replayed_; }
 
   // Points the views of a bound slot at its buffer.
   void bind(Bound& slot, char* data, uint64_t generation);
@@ -70,6 +71,7 @@ class Program {
   std::unique_ptr<Block> numbers_;  // the device's copy
   int64_t arenaBytes_ = 0;
   std::unique_ptr<Block> arena_;
+  std::unique_ptr<Prepared> replayed_;  // by the device, for the whole
 };
 
 }  // namespace nabla

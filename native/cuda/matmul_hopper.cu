@@ -1,0 +1,1 @@
+namespace nabla { namespace cuda {} }
