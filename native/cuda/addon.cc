@@ -4,6 +4,9 @@
 #include "../graph/bindings.h"
 #include "../graph/environment.h"
 #include "device.h"
+#if defined(NABLA_SHIM)
+#include "shim/planted.h"
+#endif
 
 namespace {
 
@@ -35,10 +38,26 @@ Napi::Value openDevice(const Napi::CallbackInfo& info) {
   }
 }
 
+#if defined(NABLA_SHIM)
+// For tests: order(name), of the threads, and planted(name) → what the shim says.
+Napi::Value order(const Napi::CallbackInfo& info) {
+  const std::string name = info[0].As<Napi::String>();
+  shim::setOrder(name == "reverse" ? shim::Order::reverse : name == "random" ? shim::Order::random : shim::Order::forward);
+  return info.Env().Undefined();
+}
+Napi::Value planted(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), shim::planted(info[0].As<Napi::String>()));
+}
+#endif
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("abi", kAbi);
   exports.Set("probe", Napi::Function::New(env, probe));
   exports.Set("device", Napi::Function::New(env, openDevice));
+#if defined(NABLA_SHIM)
+  exports.Set("order", Napi::Function::New(env, order));
+  exports.Set("planted", Napi::Function::New(env, planted));
+#endif
   return exports;
 }
 

@@ -287,11 +287,8 @@ bool aligned(const ElementwiseArgs& p) {
 }
 
 }  // namespace
-}  // namespace cuda
 
-using namespace cuda;
-
-void run_elementwise(const Call& call) {
+void runElementwise(const Call& call) {
   if (call.out[0].numel() == 0) return;
   const ElementwisePlan plan(call);
   const ElementwiseArgs& p = plan.args;
@@ -305,5 +302,9 @@ void run_elementwise(const Call& call) {
     LAUNCH(anyKernel<kMaxRegisters>, blocksFor(p.count), kThreads, 0, p);
   }
 }
+
+}  // namespace cuda
+
+void run_elementwise(const Call& call) { cuda::runElementwise(call); }
 
 }  // namespace nabla

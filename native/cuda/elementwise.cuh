@@ -52,6 +52,8 @@ struct ElementwisePlan {
   explicit ElementwisePlan(const Call& call);
 };
 
+void runElementwise(const Call& call);
+
 constexpr int kFloatRegisters = 16;  // of the engine for float32
 
 // Runs the steps on V elements in float32.

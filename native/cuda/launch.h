@@ -12,6 +12,7 @@
 #include <cuda_runtime.h>
 
 #define DEVICE __device__ __forceinline__
+#define UNROLL _Pragma("unroll")
 #define DYN_SHARED(type, name)                                       \
   extern __shared__ __align__(16) unsigned char nablaSharedBytes[];  \
   type* const name = reinterpret_cast<type*>(nablaSharedBytes)
@@ -24,6 +25,7 @@
 #include "shim/shim.h"
 
 #define DEVICE inline
+#define UNROLL
 #define DYN_SHARED(type, name) type* const name = static_cast<type*>(::shim::dynamicShared())
 #define LAUNCH(kernel, grid, block, shared, ...) \
   ::shim::launchKernel(#kernel, (grid), (block), (shared), kernel, __VA_ARGS__)

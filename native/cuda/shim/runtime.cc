@@ -39,12 +39,7 @@ bool damaged(const char* block, size_t bytes) {
   return false;
 }
 
-Order orderOfEnvironment() {
-  const char* const name = std::getenv("NABLA_SHIM_ORDER");
-  const std::string text = name ? name : "forward";
-  return text == "reverse" ? Order::reverse : text == "random" ? Order::random : Order::forward;
-}
-std::atomic<Order> chosen{orderOfEnvironment()};
+std::atomic<Order> chosen{Order::forward};
 
 }  // namespace
 

@@ -85,7 +85,7 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
 
 namespace shim {
-// The order of the threads of a block and of the blocks of a grid: NABLA_SHIM_ORDER, "forward", "reverse" or "random".
+// The order of the threads of a block and of the blocks of a grid.
 enum class Order { forward, reverse, random };
 Order order();
 void setOrder(Order order);
