@@ -99,7 +99,7 @@ export const hasCudaCompiler = () =>
  * Builds build/Release/nablajs_cuda.node in a folder of its own, since it takes minutes and few who work on the rest need
  * it. `architectures`, as CMake writes them ("80-real;90-real"), are compiled instead of all. Returns whether it is there.
  */
-export function buildCuda(architectures = "") {
+export function buildCuda(architectures = readJson(join(root, "native/sources.json")).cuda.architectures.join(";")) {
   if (!hasCudaCompiler()) {
     say("no nvcc: nablajs_cuda.node is not built");
     return false;
