@@ -110,6 +110,7 @@ export function buildCuda(architectures = readJson(join(root, "native/sources.js
   if (existsSync(builtCuda) && readText(stamp) === hash) return true;
   say("building nablajs_cuda.node (some minutes)");
   const started = performance.now();
+  rmSync(join(root, folder, "CMakeCache.txt"), { force: true }); // or else settings from before are kept
   const { ok, output } = runQuietly([
     tool("cmake-js/bin/cmake-js"),
     "compile",
