@@ -2,8 +2,8 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { cpus, freemem, release, totalmem, type } from "node:os";
 import { join } from "node:path";
-import { type Attempt, abi, loadAddon } from "./device/addon.js";
-import { defaultDeviceName, devices, getDevice } from "./device/registry.js";
+import { type Attempt, abi, type CudaAddon, type Loading, loadAddon, loadCuda } from "./device/addon.js";
+import { cudaTrouble, defaultDeviceName, devices, getDevice } from "./device/registry.js";
 import { memoryLimit } from "./graph/stream.js";
 import { matmul } from "./ops/matmul.js";
 import { builtin, packageRoot, version } from "./package.js";
@@ -43,6 +43,8 @@ export interface Examination {
     readonly attempts: readonly (Attempt & { readonly remedy?: string })[];
     readonly note: string;
   };
+  /** The same of the CUDA addon; `note` says what became of the GPUs. */
+  readonly cuda: Examination["addon"];
   readonly devices: readonly DeviceExamination[];
   readonly defaultDevice: { readonly name: string; readonly works: boolean; readonly why: string };
   /** The environment variables that matter here and are set. */
@@ -54,7 +56,7 @@ export function examine(): Examination {
   const names = devices();
   const addon = examineAddon();
   const tested = names.map(examineDevice);
-  const fastest = tested[0];
+  const fastest = tested.find((d) => !isCuda(d.name)) as DeviceExamination; // without the GPUs: js is always there
   const container = process.constrainedMemory();
   return {
     versions: { nabla: version(), node: process.versions.node, nodeApi: process.versions.napi ?? "?", abi },
@@ -75,6 +77,7 @@ export function examine(): Examination {
       heap: builtin<typeof import("node:v8")>("node:v8").getHeapStatistics().heap_size_limit,
     },
     addon,
+    cuda: examineCuda(),
     devices: tested,
     defaultDevice: examineDefault(tested),
     environment: Object.fromEntries(
@@ -109,6 +112,37 @@ function examineAddon(): Examination["addon"] {
     attempts: attempts.map((attempt) => (attempt.reason ? { ...attempt, remedy: remedy(attempt) } : attempt)),
     note: path ? "loaded" : "none loaded: tensors are computed in plain JavaScript",
   };
+}
+
+const isCuda = (name: string): boolean => name.startsWith("cuda");
+
+function examineCuda(): Examination["cuda"] {
+  if (process.env.NABLA_DEVICE === "js") {
+    return { path: undefined, attempts: [], note: "not looked for: NABLA_DEVICE=js" };
+  }
+  const { addon, path, attempts } = loadCuda();
+  return {
+    path,
+    attempts: attempts.map((attempt) => (attempt.reason ? { ...attempt, remedy: cudaRemedy(attempt) } : attempt)),
+    note: cudaNote(addon),
+  };
+}
+
+function cudaNote(addon: Loading<CudaAddon>["addon"]): string {
+  if (!addon) return "not there: the other devices do not need it";
+  const probe = addon.probe();
+  if (!probe.error) return `loaded; ${probe.gpus.length} GPU(s): ${probe.gpus.join(", ")}`;
+  const remedy = probe.driver
+    ? "install a newer NVIDIA driver"
+    : "install the NVIDIA driver, if this machine has a GPU";
+  return `loaded, but ${cudaTrouble(probe)}; remedy: ${remedy}`;
+}
+
+function cudaRemedy(attempt: Attempt): string {
+  if (attempt.source === "NABLA_CUDA_ADDON")
+    return "set the environment variable NABLA_CUDA_ADDON to a nablajs_cuda.node of this version, or unset it";
+  if (!/no such file/.test(attempt.reason ?? "")) return remedy(attempt);
+  return "for NVIDIA GPUs: in a clone of the repository, with nvcc on PATH: npm run build:cuda";
 }
 
 /** What a person can do about a binary that was refused. */

@@ -9,6 +9,8 @@ export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 export const target = `${process.platform}-${process.arch}`;
 export const builtAddon = join(root, "build", "Release", "nablajs.node");
 export const prebuiltAddon = join(root, "prebuilds", target, "nablajs.node");
+export const builtCuda = join(root, "build", "Release", "nablajs_cuda.node");
+export const prebuiltCuda = join(root, "prebuilds", target, "nablajs_cuda.node");
 
 /** A progress line, apart from the output of the program that is run afterwards. */
 export const say = (text) => process.stderr.write(`nabla: ${text}\n`);

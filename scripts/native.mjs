@@ -1,16 +1,33 @@
-// Builds the native addon into build/Release with cmake-js or node-gyp: `node scripts/native.mjs [cmake-js|node-gyp]`.
-import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+// Builds the native addon into build/Release with cmake-js or node-gyp: `node scripts/native.mjs [cmake-js|node-gyp]`; or
+// the CUDA addon, for all architectures or some: `node scripts/native.mjs cuda ["80-real;90-real"]`.
+import { spawnSync } from "node:child_process";
+import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
-import { builtAddon, hashOf, isMain, readJson, readText, root, runQuietly, say, target, tool } from "./lib.mjs";
+import {
+  builtAddon,
+  builtCuda,
+  hashOf,
+  isMain,
+  readJson,
+  readText,
+  root,
+  runQuietly,
+  say,
+  target,
+  tool,
+} from "./lib.mjs";
 
 const stampPath = join(root, "build", ".stamp");
 const logPath = join(root, "build", "build.log");
 
-/** What the addon is made of. */
-const nativeHash = () =>
+/** What the addon is made of, or, with other kernels, the CUDA addon. */
+const nativeHash = (kernels = ["native/addon.cc", "native/cpu"]) =>
   hashOf(
-    ["native", "binding.gyp", "CMakeLists.txt", "scripts/native.mjs"],
+    [
+      ...["native/core", "native/graph", "native/sources.json", "native/exports.map", "native/exports.txt"],
+      ...[...kernels, "binding.gyp", "CMakeLists.txt", "scripts/native.mjs"],
+    ],
     target,
     readJson(tool("node-addon-api/package.json")).version,
   );
@@ -74,7 +91,54 @@ export function buildNative(tools = Object.keys(commands)) {
   return tools.some(buildWith);
 }
 
-if (isMain(import.meta)) {
+/** Is there a compiler for CUDA? */
+export const hasCudaCompiler = () =>
+  spawnSync("nvcc", ["--version"]).status === 0 || existsSync("/usr/local/cuda/bin/nvcc");
+
+/**
+ * Builds build/Release/nablajs_cuda.node in a folder of its own, since it takes minutes and few who work on the rest need
+ * it. `architectures`, as CMake writes them ("80-real;90-real"), are compiled instead of all. Returns whether it is there.
+ */
+export function buildCuda(architectures = readJson(join(root, "native/sources.json")).cuda.architectures.join(";")) {
+  if (!hasCudaCompiler()) {
+    say("no nvcc: nablajs_cuda.node is not built");
+    return false;
+  }
+  const folder = join("build", "cuda");
+  const stamp = join(root, folder, ".stamp");
+  const hash = `${nativeHash(["native/cuda"])} ${architectures}`;
+  if (existsSync(builtCuda) && readText(stamp) === hash) return true;
+  say("building nablajs_cuda.node (some minutes)");
+  const started = performance.now();
+  rmSync(join(root, folder, "CMakeCache.txt"), { force: true }); // or else settings from before are kept
+  const { ok, output } = runQuietly([
+    tool("cmake-js/bin/cmake-js"),
+    "compile",
+    `--out=${folder}`,
+    "--CDNABLA_CUDA=ON",
+    `--CDNABLA_CUDA_ARCHITECTURES=${architectures}`,
+    "--target=nablajs_cuda",
+    "--parallel",
+    String(availableParallelism()),
+  ]);
+  mkdirSync(join(root, folder), { recursive: true });
+  writeFileSync(join(root, folder, "build.log"), output);
+  const made = join(root, folder, "Release", "nablajs_cuda.node");
+  if (!ok || !existsSync(made)) {
+    const telling = output.split("\n").filter((line) => /\berror\b/i.test(line));
+    say(`nablajs_cuda.node was not built; from ${folder}/build.log:\n  ${telling.slice(0, 4).join("\n  ")}`);
+    return false;
+  }
+  mkdirSync(dirname(builtCuda), { recursive: true });
+  copyFileSync(made, builtCuda);
+  writeFileSync(stamp, hash);
+  say(`built nablajs_cuda.node in ${((performance.now() - started) / 1000).toFixed(0)} s`);
+  return true;
+}
+
+if (isMain(import.meta) && process.argv[2] === "cuda") {
+  process.exitCode = buildCuda(process.argv[3]) ? 0 : 1;
+} else if (isMain(import.meta)) {
   const tools = process.argv.slice(2);
   const unknown = tools.find((name) => !(name in commands));
   if (unknown) say(`unknown tool ${unknown}; the tools are ${Object.keys(commands).join(" and ")}`);

@@ -2,8 +2,11 @@
 import { describe } from "vitest";
 import { getDevice } from "../lib/device/registry.js";
 
-/** An instruction set is asked for where only that is new, which the JS device does not know of. */
-export const allDevices = process.env.NABLA_ISA ? ["cpu"] : ["js", "cpu"];
+/**
+ * Those that NABLA_TEST_DEVICES names with commas between; `cuda` is one where a GPU, or the shim, is. Where an instruction
+ * set is asked for only that is new, which the JS device does not know of.
+ */
+export const allDevices = (process.env.NABLA_TEST_DEVICES ?? (process.env.NABLA_ISA ? "cpu" : "js,cpu")).split(",");
 
 /** Why a device cannot be tested here, or null. NABLA_DEVICE=js restricts the tests to that device. */
 export function absent(device: string): string | null {

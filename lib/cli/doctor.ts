@@ -37,16 +37,21 @@ function render(d: Examination): string {
       `tensors may take ${gib(d.memory.tensors)}, JavaScript objects ${gib(d.memory.heap)}`,
   );
   for (const [name, value] of Object.entries(d.environment)) line("variable", `${name}=${value}`);
-  lines.push("", `Native addon: ${d.addon.note}`);
-  for (const { source, path, reason, remedy } of d.addon.attempts) {
-    if (d.addon.path && reason === "there is no such file") {
-      lines.push(`  · ${path} (${source}): not there`); // nothing to mend: another one is in use
-      continue;
+  const attempts = ({ attempts, path: used }: Examination["addon"], optional = false) => {
+    for (const { source, path, reason, remedy } of attempts) {
+      if ((used || (optional && source !== "prebuild")) && reason === "there is no such file") {
+        lines.push(`  · ${path} (${source}): not there`); // nothing to mend
+        continue;
+      }
+      lines.push(`  ${reason ? (optional ? "·" : "✗") : "✓"} ${path} (${source})`);
+      if (reason) lines.push(`      why:    ${reason}`);
+      if (remedy) lines.push(`      remedy: ${remedy}`);
     }
-    lines.push(`  ${reason ? "✗" : "✓"} ${path} (${source})`);
-    if (reason) lines.push(`      why:    ${reason}`);
-    if (remedy) lines.push(`      remedy: ${remedy}`);
-  }
+  };
+  lines.push("", `Native addon: ${d.addon.note}`);
+  attempts(d.addon);
+  lines.push("", `CUDA addon: ${d.cuda.note}`);
+  attempts(d.cuda, true);
   lines.push("", "Devices:");
   for (const { name, works, test, composed } of d.devices) {
     lines.push(`  ${works ? "✓" : "✗"} ${name}: ${test}`);

@@ -39,16 +39,34 @@ export interface AddonInfo {
 /** The version of the native interface that this code speaks; the addon's `info().abi` must be the same. */
 export const abi = 2;
 
-/** One place where the addon was looked for. */
+/** What nablajs_cuda.node exports: the GPUs, and the functions of `Addon` for each that is opened. */
+export interface CudaAddon {
+  readonly abi: number;
+  probe(): CudaProbe;
+  /** Opens a GPU for this thread; throws when it cannot be used. */
+  device(index: number): Addon;
+}
+
+export interface CudaProbe {
+  /** Why there is no GPU to use, in CUDA's words; empty when there is one. */
+  readonly error: string;
+  /** The versions as CUDA writes them, 13000 for 13.0; 0 without a driver. */
+  readonly driver: number;
+  readonly runtime: number;
+  /** The GPUs' architectures, "sm_90". */
+  readonly gpus: readonly string[];
+}
+
+/** One place where an addon was looked for. */
 export interface Attempt {
-  readonly source: "NABLA_ADDON" | "prebuild" | "build" | "bundle";
+  readonly source: "NABLA_ADDON" | "NABLA_CUDA_ADDON" | "prebuild" | "build" | "bundle";
   readonly path: string;
   /** Why it was refused; undefined for the one in use. */
   readonly reason?: string;
 }
 
-export interface Loading {
-  readonly addon: Addon | undefined;
+export interface Loading<T = Addon> {
+  readonly addon: T | undefined;
   /** Path of the file that loaded. */
   readonly path: string | undefined;
   /** In the order in which they were tried, up to the one that loaded. */
@@ -88,9 +106,25 @@ function accept(exports: unknown): Addon {
   return addon as Addon;
 }
 
-function load(): Loading {
+/** The same of the CUDA addon. */
+function acceptCuda(exports: unknown): CudaAddon {
+  const addon = exports as Partial<CudaAddon> | undefined;
+  if (typeof addon?.probe !== "function") throw new Error("it is not Nabla's CUDA addon: it exports no probe()");
+  if (addon.abi !== abi) {
+    throw new Error(`it is stale: it speaks version ${addon.abi} of the native interface, this package version ${abi}`);
+  }
+  return addon as CudaAddon;
+}
+
+/** Looks for `name`.node where the environment variable says, among the prebuilt binaries and in the build. */
+function load<T>(
+  name: string,
+  variable: "NABLA_ADDON" | "NABLA_CUDA_ADDON",
+  accept: (exports: unknown) => T,
+  bundled?: () => unknown,
+): Loading<T> {
   const attempts: Attempt[] = [];
-  const attempt = (source: Attempt["source"], path: string, get: () => unknown): Addon | undefined => {
+  const attempt = (source: Attempt["source"], path: string, get: () => unknown): T | undefined => {
     try {
       const addon = accept(get());
       attempts.push({ source, path });
@@ -100,24 +134,24 @@ function load(): Loading {
       return undefined;
     }
   };
-  const file = (source: Attempt["source"], directory: string, steps: readonly string[]): Addon | undefined => {
+  const file = (source: Attempt["source"], directory: string, steps: readonly string[]): T | undefined => {
     const path = join(directory, ...steps);
     return attempt(source, path, () => {
       const reason = path.endsWith(".node") ? checkBinary(path) : "its name must end in .node";
       if (reason) throw new Error(reason);
       const bindings = createRequire(import.meta.url)("bindings") as (options: object) => unknown;
-      return bindings({ bindings: "nablajs", module_root: directory, try: [["module_root", ...steps]] });
+      return bindings({ bindings: name, module_root: directory, try: [["module_root", ...steps]] });
     });
   };
 
-  const override = process.env.NABLA_ADDON;
+  const override = process.env[variable];
   const root = packageRoot();
+  const binary = `${name}.node`;
   const addon =
-    (override ? file("NABLA_ADDON", resolve(override), []) : undefined) ??
+    (override ? file(variable, resolve(override), []) : undefined) ??
     (root
-      ? (file("prebuild", root, ["prebuilds", target, "nablajs.node"]) ??
-        file("build", root, ["build", "Release", "nablajs.node"]))
-      : attempt("bundle", `nablajs/prebuilds/${target}/nablajs.node`, requirePrebuild));
+      ? (file("prebuild", root, ["prebuilds", target, binary]) ?? file("build", root, ["build", "Release", binary]))
+      : bundled && attempt("bundle", `nablajs/prebuilds/${target}/${binary}`, bundled));
   return { addon, path: addon && attempts.at(-1)?.path, attempts };
 }
 
@@ -126,7 +160,7 @@ let loading: Loading | undefined;
 /** Loads the addon at the first call. */
 export function loadAddon(): Loading {
   if (!loading) {
-    loading = load();
+    loading = load("nablajs", "NABLA_ADDON", accept, requirePrebuild);
     const [first] = loading.attempts;
     if (loading.addon && first.source === "NABLA_ADDON" && first.reason) {
       warn(
@@ -136,6 +170,14 @@ export function loadAddon(): Loading {
     }
   }
   return loading;
+}
+
+let cudaLoading: Loading<CudaAddon> | undefined;
+
+/** Loads the CUDA addon at the first call, which only a program that names the device makes. */
+export function loadCuda(): Loading<CudaAddon> {
+  cudaLoading ??= load("nablajs_cuda", "NABLA_CUDA_ADDON", acceptCuda);
+  return cudaLoading;
 }
 
 /** Says that the addon is missing and JavaScript is used in its place. */

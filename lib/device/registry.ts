@@ -1,6 +1,6 @@
 // The devices of this thread by name, and which one is the default.
 import { DeviceError } from "../errors.js";
-import { loadAddon, warnMissing } from "./addon.js";
+import { type CudaProbe, loadAddon, loadCuda, warnMissing } from "./addon.js";
 import type { Device } from "./device.js";
 import { JsDevice } from "./js/index.js";
 import { NativeDevice } from "./native.js";
@@ -22,10 +22,40 @@ function make(name: string): Device {
       `device cpu: the native addon did not load; use device "js", or run \`npx nabla doctor\` for the remedy${reasons}`,
     );
   }
-  if (/^cuda(:\d+)?$/.test(name)) {
-    throw new DeviceError(`device ${name}: this build of Nabla has no CUDA device; use "cpu", "js" or "auto"`);
-  }
+  if (/^cuda(:\d+)?$/.test(name)) return makeCuda(name);
   throw new DeviceError(`unknown device ${JSON.stringify(name)}; the devices are "cpu", "js", "cuda" and "auto"`);
+}
+
+function makeCuda(name: string): Device {
+  const refuse = (why: string, cause?: unknown): never => {
+    const instead = loadAddon().addon ? '"cpu"' : '"js"';
+    throw new DeviceError(`device ${name}: ${why}; use device ${instead}, or run \`npx nabla doctor\` for the remedy`, {
+      cause,
+    });
+  };
+  const { addon, path, attempts } = loadCuda();
+  if (!addon || !path) {
+    const reasons = attempts.map(({ path, reason }) => `${path}: ${reason}`).join("; ");
+    return refuse(`this build of Nabla has no CUDA device that loads (${reasons})`);
+  }
+  const found = addon.probe();
+  if (found.error) return refuse(cudaTrouble(found));
+  const index = Number(name.split(":")[1] ?? 0);
+  if (index >= found.gpus.length) return refuse(`there is no GPU ${index}; there are ${found.gpus.length}`);
+  try {
+    return new NativeDevice(name, addon.device(index), path);
+  } catch (error) {
+    return refuse((error as Error).message, error);
+  }
+}
+
+/** 13000 as CUDA's "13.0". */
+const cudaVersion = (version: number): string => `${Math.floor(version / 1000)}.${Math.floor((version % 1000) / 10)}`;
+
+/** Why no GPU can be used, with what CUDA and the driver say. */
+export function cudaTrouble({ error, driver, runtime }: CudaProbe): string {
+  const has = driver ? `the driver is for CUDA ${cudaVersion(driver)}` : "no NVIDIA driver is installed";
+  return `no GPU can be used: ${error}; ${has}, Nabla's CUDA code needs one for ${cudaVersion(runtime)} or a newer one`;
 }
 
 /** True for the name of a device, also of one that is not to be had here. */
@@ -55,7 +85,10 @@ export function getDevice(name: string): Device {
 
 /** Names of the devices that can be used here, the fastest first. */
 export function devices(): string[] {
-  return !isJsOnly() && loadAddon().addon ? ["cpu", "js"] : ["js"];
+  if (isJsOnly()) return ["js"];
+  const probe = loadCuda().addon?.probe();
+  const gpus = probe && !probe.error ? probe.gpus.map((_, i) => (i === 0 ? "cuda" : `cuda:${i}`)) : [];
+  return [...gpus, ...(loadAddon().addon ? ["cpu", "js"] : ["js"])];
 }
 
 /** Where tensors are made when no device is named. */

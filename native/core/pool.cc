@@ -114,9 +114,9 @@ constexpr int64_t kLargest = int64_t(1) << 48;
 
 }  // namespace
 
-Pool::~Pool() { emptyLocked(); }
+HostPool::~HostPool() { emptyLocked(); }
 
-char* Pool::take(int64_t size) {
+char* HostPool::take(int64_t size) {
   char* block = systemAllocate(size);
   if (!block && statistics_.pooled > 0) {
     emptyLocked();
@@ -125,7 +125,7 @@ char* Pool::take(int64_t size) {
   return block;
 }
 
-char* Pool::allocate(int64_t bytes) {
+char* HostPool::allocate(int64_t bytes) {
   if (bytes >= 0 && bytes <= kLargest) {
     const SizeClass c = classOf(bytes);
     std::lock_guard<std::mutex> lock(mutex_);
@@ -150,7 +150,7 @@ char* Pool::allocate(int64_t bytes) {
        static_cast<long long>(memoryLimit()));
 }
 
-void Pool::release(char* block, int64_t bytes) {
+void HostPool::release(char* block, int64_t bytes) {
   const SizeClass c = classOf(bytes);
   std::lock_guard<std::mutex> lock(mutex_);
   statistics_.inUse -= c.size;
@@ -168,12 +168,12 @@ void Pool::release(char* block, int64_t bytes) {
   statistics_.pooled += c.size;
 }
 
-void Pool::empty() {
+void HostPool::empty() {
   std::lock_guard<std::mutex> lock(mutex_);
   emptyLocked();
 }
 
-void Pool::emptyLocked() {
+void HostPool::emptyLocked() {
   for (int i = 0; i < kClasses; i++) {
     while (Free* head = lists_[i]) {
       lists_[i] = head->next;
@@ -183,7 +183,7 @@ void Pool::emptyLocked() {
   statistics_.pooled = 0;
 }
 
-Pool::Statistics Pool::statistics() {
+Pool::Statistics HostPool::statistics() {
   std::lock_guard<std::mutex> lock(mutex_);
   return statistics_;
 }

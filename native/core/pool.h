@@ -14,15 +14,25 @@ class Pool {
     int64_t inUse, pooled, peak;  // bytes
   };
 
-  Pool() = default;
-  ~Pool();  // frees what is pooled; blocks in use must have been given back
-  Pool(const Pool&) = delete;
-  Pool& operator=(const Pool&) = delete;
+  virtual ~Pool() = default;  // frees what is pooled; blocks in use must have been given back
+  virtual char* allocate(int64_t bytes) = 0;             // throws Error("MEMORY"); never null, also for 0 bytes
+  virtual void release(char* block, int64_t bytes) = 0;  // `bytes` as given to allocate
+  virtual void empty() = 0;                              // returns everything pooled to the system
+  virtual Statistics statistics() = 0;
+};
 
-  char* allocate(int64_t bytes);           // throws Error("MEMORY"); never null, also for 0 bytes
-  void release(char* block, int64_t bytes);  // `bytes` as given to allocate
-  void empty();                            // returns everything pooled to the system
-  Statistics statistics();
+// Of the host's memory.
+class HostPool : public Pool {
+ public:
+  HostPool() = default;
+  ~HostPool() override;
+  HostPool(const HostPool&) = delete;
+  HostPool& operator=(const HostPool&) = delete;
+
+  char* allocate(int64_t bytes) override;
+  void release(char* block, int64_t bytes) override;
+  void empty() override;
+  Statistics statistics() override;
 
  private:
   struct Free {

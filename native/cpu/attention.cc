@@ -208,59 +208,13 @@ void attendGrad(const Call& c) {
   });
 }
 
-// A view of dtype t with the leading dimensions of q, then those given.
-void expectPart(const Call& c, const char* what, const View& v, const View& q, DType t, std::initializer_list<int32_t> inner) {
-  expectDType(c, what, v, t);
-  const int outer = q.ndim - 2;
-  if (v.ndim != outer + int(inner.size()) || !std::equal(v.shape, v.shape + outer, q.shape) ||
-      !std::equal(inner.begin(), inner.end(), v.shape + outer))
-    fail("PROGRAM", "%s: the shape %s of %s does not go with that of q, %s", c.op, shapeText(v).c_str(), what,
-         shapeText(q).c_str());
-}
-
-// With `given` inputs and perhaps a mask after them, of which the one before is the scale.
-void checkCommon(const Call& c, int nOut, int given) {
-  expectCounts(c, nOut, c.nIn == given + 1 ? given + 1 : given, 1);
-  if (c.attr[0] != 0 && c.attr[0] != 1) fail("PROGRAM", "%s: causal must be 0 or 1, got %d", c.op, c.attr[0]);
-  const View &q = c.in[0], &k = c.in[1], &v = c.in[2];
-  if (q.dtype != DType::f32 && q.dtype != DType::f64)
-    fail("PROGRAM", "%s: takes float32 and float64, got %s", c.op, nameOf(q.dtype));
-  if (q.ndim < 2 || k.ndim != q.ndim || v.ndim != q.ndim || q.numel() == 0 || k.numel() == 0 || v.numel() == 0)
-    fail("PROGRAM", "%s: takes matrices that are not empty, got %s, %s and %s", c.op, shapeText(q).c_str(),
-         shapeText(k).c_str(), shapeText(v).c_str());
-  const int32_t L = q.shape[q.ndim - 2], S = k.shape[q.ndim - 2];
-  expectPart(c, "k", k, q, q.dtype, {S, q.shape[q.ndim - 1]});
-  expectPart(c, "v", v, q, q.dtype, {S, v.shape[q.ndim - 1]});
-  expectDims(c, "the scale", c.in[given - 1], 0);
-  if (c.nIn > given)
-    expectPart(c, "the mask", c.in[given], q, c.in[given].dtype == DType::boolean ? DType::boolean : q.dtype, {L, S});
-}
-
 }  // namespace
 
-void check_attention(const Call& c) {
-  checkCommon(c, 2, 4);
-  const View &q = c.in[0], &v = c.in[2];
-  const int32_t L = q.shape[q.ndim - 2];
-  expectPart(c, "y", c.out[0], q, q.dtype, {L, v.shape[q.ndim - 1]});
-  expectPart(c, "lse", c.out[1], q, q.dtype, {L});
-}
 void run_attention(const Call& c) {
   if (c.in[0].dtype == DType::f64) attend<double>(c);
   else attend<float>(c);
 }
 
-void check_attentionGrad(const Call& c) {
-  checkCommon(c, 3, 7);
-  const View &q = c.in[0], &v = c.in[2];
-  const int32_t L = q.shape[q.ndim - 2];
-  for (int i : {3, 5}) expectPart(c, i == 3 ? "y" : "dy", c.in[i], q, q.dtype, {L, v.shape[q.ndim - 1]});
-  expectPart(c, "lse", c.in[4], q, q.dtype, {L});
-  for (int i = 0; i < 3; i++) {
-    expectDType(c, "a gradient", c.out[i], q.dtype);
-    expectShape(c, "a gradient", c.out[i], c.in[i]);
-  }
-}
 void run_attentionGrad(const Call& c) {
   if (c.in[0].dtype == DType::f64) attendGrad<double>(c);
   else attendGrad<float>(c);

@@ -20,34 +20,6 @@ constexpr int64_t kPartBytes = 64 << 20;   // … and their memory
 
 using Shape = ConvShape;
 
-void checkShapes(const Call& c, const View& x, const View& w, const View& y) {
-  expectDims(c, "the image", x, 4);
-  expectDims(c, "the weight", w, 4);
-  expectDims(c, "the result", y, 4);
-  expectFloat(c, "the first input", c.in[0]);
-  expectDType(c, "the second input", c.in[1], c.in[0].dtype);
-  expectDType(c, "the output", c.out[0], c.in[0].dtype);
-  static const char* const names[] = {"strideH", "strideW", "padH", "padW", "dilationH", "dilationW", "groups"};
-  for (int i = 0; i < 7; i++)
-    if (c.attr[i] < (i == 2 || i == 3 ? 0 : 1)) fail("PROGRAM", "%s: %s is %d: out of range", c.op, names[i], c.attr[i]);
-  const int64_t groups = c.attr[6];
-  if (x.shape[0] != y.shape[0] || w.shape[0] != y.shape[1] || x.shape[1] != w.shape[1] * groups ||
-      w.shape[0] % groups != 0)
-    fail("PROGRAM", "%s: image %s, weight %s and result %s do not fit together with %d groups", c.op,
-         shapeText(x).c_str(), shapeText(w).c_str(), shapeText(y).c_str(), int(groups));
-  for (int axis = 0; axis < 2; axis++) {
-    const int64_t size = x.shape[2 + axis], kernel = w.shape[2 + axis], results = y.shape[2 + axis];
-    if (kernel < 1) fail("PROGRAM", "%s: a weight of shape %s has no elements", c.op, shapeText(w).c_str());
-    const int64_t stride = c.attr[axis], pad = c.attr[2 + axis], dilation = c.attr[4 + axis];
-    const int64_t room = size + 2 * pad - dilation * (kernel - 1) - 1;
-    const int64_t most = room < 0 ? 0 : room / stride + 1;
-    if (results > most)
-      fail("PROGRAM", "%s: %s %lld with kernel %lld, stride %lld, padding %lld, dilation %lld gives %lld results, not %lld",
-           c.op, axis == 0 ? "height" : "width", (long long)size, (long long)kernel, (long long)stride, (long long)pad,
-           (long long)dilation, (long long)most, (long long)results);
-  }
-}
-
 // A 4-dimensional operand as contiguous values of type C: where it lies, or a converted copy.
 template <typename C>
 class Input {
@@ -336,10 +308,6 @@ void zero(Output<C>& out, const View& v) {
 
 }  // namespace
 
-void check_conv2d(const Call& c) {
-  expectCounts(c, 1, 2, 7);
-  checkShapes(c, c.in[0], c.in[1], c.out[0]);
-}
 void run_conv2d(const Call& c) {
   const View &x = c.in[0], &w = c.in[1], &y = c.out[0];
   if (y.numel() == 0) return;
@@ -354,10 +322,6 @@ void run_conv2d(const Call& c) {
   });
 }
 
-void check_conv2dInputGrad(const Call& c) {
-  expectCounts(c, 1, 2, 7);
-  checkShapes(c, c.out[0], c.in[1], c.in[0]);
-}
 void run_conv2dInputGrad(const Call& c) {
   const View &dy = c.in[0], &w = c.in[1], &dx = c.out[0];
   if (dx.numel() == 0) return;
@@ -373,10 +337,6 @@ void run_conv2dInputGrad(const Call& c) {
   });
 }
 
-void check_conv2dWeightGrad(const Call& c) {
-  expectCounts(c, 1, 2, 7);
-  checkShapes(c, c.in[0], c.out[0], c.in[1]);
-}
 void run_conv2dWeightGrad(const Call& c) {
   const View &x = c.in[0], &dy = c.in[1], &dw = c.out[0];
   if (dw.numel() == 0) return;

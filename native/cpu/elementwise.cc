@@ -362,55 +362,6 @@ class KeptJob : public ElementwisePlane {
 
 }  // namespace
 
-const char* const* elementwiseNames(int* count) {
-  static const char* const names[] = {
-#define ELEMENTWISE(name, arity, result, types, cost) #name,
-#include "../graph/elementwise.def"
-#undef ELEMENTWISE
-  };
-  *count = kElementwiseFns;
-  return names;
-}
-
-void check_elementwise(const Call& call) {
-  int count;
-  const char* const* names = elementwiseNames(&count);
-  if (call.nOut < 1 || call.nOut > kMaxOuts || call.nIn < 0 || call.nIn > kMaxIns)
-    fail("PROGRAM", "elementwise: %d outputs and %d inputs: at most %d and %d", call.nOut, call.nIn, kMaxOuts, kMaxIns);
-  if (call.nAttr < 1 || call.attr[0] < 0 || call.attr[0] > kMaxSteps || call.nAttr != 1 + 5 * call.attr[0] + call.nOut)
-    fail("PROGRAM", "elementwise: wrong number of attributes (%d)", call.nAttr);
-  for (int j = 0; j < call.nOut; j++) {
-    const View& out = call.out[j];
-    if (!out.present) fail("PROGRAM", "elementwise: output %d is absent", j);
-    if (out.ndim != call.out[0].ndim || !std::equal(out.shape, out.shape + out.ndim, call.out[0].shape))
-      fail("PROGRAM", "elementwise: output %d has another shape than the first", j);
-  }
-  for (int i = 0; i < call.nIn; i++) {
-    const View& in = call.in[i];
-    if (!in.present) fail("PROGRAM", "elementwise: input %d is absent", i);
-    if (in.ndim != 0 && (in.ndim != call.out[0].ndim || !std::equal(in.shape, in.shape + in.ndim, call.out[0].shape)))
-      fail("PROGRAM", "elementwise: input %d has another shape than the outputs", i);
-  }
-  const Steps steps(call);
-  for (int k = 0; k < steps.n; k++) {
-    const int fn = steps.fn(k);
-    if (fn < 0 || fn >= count) fail("PROGRAM", "elementwise: step %d names an unknown function (%d)", k, fn);
-    const int code = steps.words[5 * k + 1];
-    if (code < 0 || code >= kDTypes || code == int(DType::f16) || code == int(DType::bf16))
-      fail("PROGRAM", "elementwise: step %d has no valid type (%d)", k, code);
-    if ((ctypesOf(fn) >> ctypeOf(steps.dtype(k)) & 1) == 0)
-      fail("PROGRAM", "elementwise: %s does not exist for %s", names[fn], nameOf(steps.dtype(k)));
-    for (int s = 0; s < arityOf(fn); s++) {
-      const int r = steps.source(k, s);
-      if (r < 0 || r >= call.nIn + k) fail("PROGRAM", "elementwise: step %d reads register %d", k, r);
-    }
-  }
-  for (int j = 0; j < call.nOut; j++) {
-    const int r = steps.output(j);
-    if (r < 0 || r >= call.nIn + steps.n) fail("PROGRAM", "elementwise: output %d is register %d", j, r);
-  }
-}
-
 // One step on few elements that lie next to each other, as most instructions of small models are: nothing to plan.
 static bool runPlain(const Call& call) {
   const Steps steps(call);

@@ -7,9 +7,6 @@
 
 namespace nabla {
 
-// The names of the element-wise functions, in the order of graph/elementwise.def: what a step's `fn` indexes.
-const char* const* elementwiseNames(int* count);
-
 // An element-wise instruction over a plane of rows × columns, run on one rectangle at a time, as the epilogue of a
 // product does: one of its inputs is then wherever the caller computed that rectangle.
 class ElementwisePlane : public Prepared {

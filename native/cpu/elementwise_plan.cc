@@ -8,18 +8,6 @@ namespace nabla {
 
 namespace {
 
-struct Row {
-  int8_t arity;
-  bool predicate;
-  int16_t ctypes, cost;
-};
-constexpr bool value = false, predicate = true;
-constexpr Row kRows[] = {
-#define ELEMENTWISE(name, arity, result, types, cost) {arity, result, ctypes::types, cost},
-#include "../graph/elementwise.def"
-#undef ELEMENTWISE
-};
-
 // A result this large will not be found in a cache by its reader anyway.
 constexpr int64_t kStreamBytes = int64_t(32) << 20;
 
@@ -358,11 +346,6 @@ class Planner {
 };
 
 }  // namespace
-
-int arityOf(int fn) { return kRows[fn].arity; }
-bool isPredicate(int fn) { return kRows[fn].predicate; }
-int ctypesOf(int fn) { return kRows[fn].ctypes; }
-int costOf(int fn) { return kRows[fn].cost; }
 
 Space::Space(const Call& call, Kind kind, Memory& memory)
     : stride(memory.stride), nOut(call.nOut), operands(call.nOut + call.nIn) {

@@ -4,40 +4,18 @@
 #pragma once
 #include <cstdint>
 
+#include "../graph/elementwise.h"
 #include "../graph/kernel.h"
 #include "simd/elementwise_table.h"
 
 namespace nabla {
 
-constexpr int kMaxSteps = 64, kMaxIns = 32, kMaxOuts = 16;
-constexpr int kMaxRegisters = kMaxIns + kMaxSteps, kMaxOperands = kMaxOuts + kMaxIns;
 // A step; a conversion (in two, by way of float32) of each register that a step or output reads; a load an input; a
 // copy and a store an output.
 constexpr int kMaxOps = kMaxSteps + 3 * kMaxSteps + kMaxIns + 2 * kMaxIns + 5 * kMaxOuts;
 constexpr int kMaxConstants = kMaxIns * (kCTypes + 1);
 constexpr int kMaxValues = kMaxOps + kMaxIns + 2 * kMaxConstants;
 constexpr int kMaxArgs = 4 * kMaxOps;  // a recipe has no more than the steps that it stands for
-
-inline CType ctypeOf(DType t) {  // of float16 and bfloat16: what they are computed in
-  constexpr CType types[kDTypes] = {kF32, kF64, kF32, kF32, kI32, kI64, kU8, kBool};
-  return types[static_cast<int>(t)];
-}
-
-// The attributes of an instruction.
-struct Steps {
-  const int32_t* words;
-  int n;
-  explicit Steps(const Call& call) : words(call.attr + 1), n(call.attr[0]) {}
-  int fn(int k) const { return words[5 * k]; }
-  DType dtype(int k) const { return static_cast<DType>(words[5 * k + 1]); }
-  int source(int k, int s) const { return words[5 * k + 2 + s]; }
-  int output(int j) const { return words[5 * n + j]; }
-};
-
-int arityOf(int fn);
-bool isPredicate(int fn);
-int ctypesOf(int fn);
-int costOf(int fn);
 
 // How blocks cover the space: `rows` are runs of the last dimension; `flat` blocks run over short rows; `tiles` are
 // rectangles of the last two dimensions, for operands that are contiguous along another dimension than the first

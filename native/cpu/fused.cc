@@ -2,7 +2,7 @@
 // instead of to memory.
 #include <algorithm>
 
-#include "../graph/instruction.h"
+#include "../graph/epilogue.h"
 #include "elementwise.h"
 #include "gemm.h"
 #include "layout.h"
@@ -18,26 +18,9 @@ struct Kept : Prepared {
   Kept(std::unique_ptr<ElementwisePlane> plane, Pool& pool) : plane(std::move(plane)), panels(pool) {}
 };
 
-// The element-wise part as a call of its own, with the product as its first input.
-struct Rest {
-  View outs[kMaxOutputs], ins[kMaxInputs];
-  Call call;
-
-  explicit Rest(const Call& all) {
-    const View &a = all.in[0], &b = all.in[1];
-    std::copy(all.out, all.out + all.nOut, outs);
-    std::copy(all.in + 2, all.in + all.nIn, ins + 1);
-    View& c = ins[0];
-    c.dtype = DType::f32;
-    c.present = true;
-    c.ndim = 3;
-    c.shape[0] = a.shape[0], c.shape[1] = a.shape[1], c.shape[2] = b.shape[2];
-    std::fill_n(c.strides, 3, 0);
-    call = all;
-    call.out = outs;
-    call.in = ins;
-    call.nIn = all.nIn - 1;
-  }
+// The element-wise part of one product of the batch.
+struct Rest : EpilogueCall {
+  using EpilogueCall::EpilogueCall;
 
   // Makes it that of one product of the batch: a plane, which lies on its side when `column`.
   void toPlane(int64_t batch, bool column) {
@@ -76,19 +59,6 @@ void runBlock(void* context, int64_t batch, int64_t row, int64_t rows, int64_t c
 }
 
 }  // namespace
-
-void check_matmulFused(const Call& call) {
-  if (call.nIn < 2 || !call.in[0].present || !call.in[1].present) fail("PROGRAM", "%s: takes two matrices", call.op);
-  const View &a = call.in[0], &b = call.in[1];
-  expectDims(call, "the first input", a, 3);
-  expectDims(call, "the second input", b, 3);
-  expectDType(call, "the first input", a, DType::f32);
-  expectDType(call, "the second input", b, DType::f32);
-  if (a.shape[0] != b.shape[0] || a.shape[2] != b.shape[1])
-    fail("PROGRAM", "%s: shapes %s and %s do not match", call.op, shapeText(a).c_str(), shapeText(b).c_str());
-  const Rest rest(call);
-  check_elementwise(rest.call);
-}
 
 void run_matmulFused(const Call& call) {
   const View &a = call.in[0], &b = call.in[1];

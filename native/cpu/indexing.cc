@@ -79,32 +79,7 @@ class Indices {
   int32_t* const values;
 };
 
-void expectIndex(const Call& c, const View& index) {
-  if (index.dtype != DType::i64 && index.dtype != DType::i32)
-    fail("PROGRAM", "%s: the index must be int64 or int32, got %s", c.op, nameOf(index.dtype));
-}
-
-int dimOf(const Call& c, const View& x) {
-  const int32_t dim = c.attr[0];
-  if (dim < 0 || dim >= x.ndim)
-    fail("PROGRAM", "%s: dimension %d does not exist in shape %s", c.op, dim, shapeText(x).c_str());
-  return dim;
-}
-
 // ---- gather and scatter: one index an element.
-
-// index may be smaller than x in all dimensions but `dim`; `other` (y or src) has the shape of index.
-void checkElements(const Call& c, const View& x, const View& index, const View& other, const char* what) {
-  const int dim = dimOf(c, x);
-  expectIndex(c, index);
-  expectDType(c, what, other, x.dtype);
-  expectShape(c, what, other, index);
-  expectDims(c, "the index", index, x.ndim);
-  for (int d = 0; d < x.ndim; d++)
-    if (d != dim && index.shape[d] > x.shape[d])
-      fail("PROGRAM", "%s: index of shape %s is larger than shape %s in dimension %d", c.op, shapeText(index).c_str(),
-           shapeText(x).c_str(), d);
-}
 
 // Calls visit(offset in x, offset in other) for every element of the index. Positions that differ outside `dim` never
 // meet in x, so they are spread over threads; along `dim` the order is ascending.
@@ -144,19 +119,6 @@ void overElements(const Call& c, const View& x, const View& index, const View& o
 }
 
 // ---- indexSelect and indexAdd: one index a row, a row being all of x at one place of `dim`.
-
-// y has x's shape but for `dim`, where it has index's length.
-void checkRows(const Call& c, const View& x, const View& index, const View& y, const char* what) {
-  const int dim = dimOf(c, x);
-  expectIndex(c, index);
-  expectDims(c, "the index", index, 1);
-  expectDType(c, what, y, x.dtype);
-  bool fits = y.ndim == x.ndim;
-  for (int d = 0; fits && d < x.ndim; d++) fits = y.shape[d] == (d == dim ? index.shape[0] : x.shape[d]);
-  if (!fits)
-    fail("PROGRAM", "%s: %s of shape %s does not fit shape %s and %d indices in dimension %d", c.op, what,
-         shapeText(y).c_str(), shapeText(x).c_str(), index.shape[0], dim);
-}
 
 struct RowsOf {
   Layout<2> outer, inner;  // dimensions before and after `dim`, with the strides of two operands; `inner` without…
@@ -257,10 +219,6 @@ void addRows(const Call& c) {
 
 }  // namespace
 
-void check_gather(const Call& c) {
-  expectCounts(c, 1, 2, 1);
-  checkElements(c, c.in[0], c.in[1], c.out[0], "the output");
-}
 void run_gather(const Call& c) {
   withSize(c.in[0].dtype, [&](auto tag) {
     using T = TypeOf<decltype(tag)>;
@@ -270,11 +228,6 @@ void run_gather(const Call& c) {
   });
 }
 
-void check_scatter(const Call& c) {
-  expectCounts(c, 1, 2, 2);
-  checkElements(c, c.out[0], c.in[0], c.in[1], "src");
-  if (c.attr[1] != 0 && c.attr[1] != 1) fail("PROGRAM", "scatter: the mode must be 0 or 1, got %d", c.attr[1]);
-}
 void run_scatter(const Call& c) {
   const View &x = c.out[0], &src = c.in[1];
   if (c.attr[1] == 0) {
@@ -291,18 +244,10 @@ void run_scatter(const Call& c) {
   }
 }
 
-void check_indexSelect(const Call& c) {
-  expectCounts(c, 1, 2, 1);
-  checkRows(c, c.in[0], c.in[1], c.out[0], "the output");
-}
 void run_indexSelect(const Call& c) {
   withSize(c.in[0].dtype, [&](auto tag) { select<TypeOf<decltype(tag)>>(c); });
 }
 
-void check_indexAdd(const Call& c) {
-  expectCounts(c, 1, 2, 1);
-  checkRows(c, c.out[0], c.in[0], c.in[1], "src");
-}
 void run_indexAdd(const Call& c) {
   withType(c.out[0].dtype, [&](auto tag) { addRows<TypeOf<decltype(tag)>>(c); });
 }

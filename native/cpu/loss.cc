@@ -7,8 +7,6 @@
 namespace nabla {
 namespace {
 
-enum Reduction { kNone, kSum, kMean };
-
 template <typename C>
 struct Parts {  // of log Σ eˣ of a row; kept apart they lose nothing to a large maximum
   C largest, logSum;
@@ -132,39 +130,7 @@ void overBlocks(const Call& c, const View& x, const View* y, Body body) {
   });
 }
 
-void expectPerRow(const Call& c, const char* what, const View& v, const View& x) {
-  if (v.ndim != x.ndim - 1 || !std::equal(v.shape, v.shape + v.ndim, x.shape))
-    fail("PROGRAM", "%s: %s must have the shape of x without its last dimension, got %s for %s", c.op, what,
-         shapeText(v).c_str(), shapeText(x).c_str());
-}
-
-// x, its parts and the target.
-void checkCommon(const Call& c, const View& x, const View& parts, const View& target, const View& ignored) {
-  expectFloat(c, "x", x);
-  if (x.ndim == 0) fail("PROGRAM", "%s: needs at least one dimension", c.op);
-  if (target.dtype != DType::i64 && target.dtype != DType::i32)
-    fail("PROGRAM", "%s: the target must be int64 or int32, got %s", c.op, nameOf(target.dtype));
-  expectPerRow(c, "the target", target, x);
-  expectDims(c, "the ignored label", ignored, 0);
-  expectDType(c, "the parts", parts, x.dtype == DType::f64 ? DType::f64 : DType::f32);
-  if (parts.ndim != x.ndim || !std::equal(x.shape, x.shape + x.ndim - 1, parts.shape) || parts.shape[x.ndim - 1] != 2)
-    fail("PROGRAM", "%s: two parts are needed for each row of %s, got %s", c.op, shapeText(x).c_str(),
-         shapeText(parts).c_str());
-}
-
 }  // namespace
-
-void check_crossEntropy(const Call& c) {
-  expectCounts(c, 3, 3, 1);
-  const View &x = c.in[0], &loss = c.out[0], &count = c.out[2];
-  checkCommon(c, x, c.out[1], c.in[1], c.in[2]);
-  if (c.attr[0] < kNone || c.attr[0] > kMean) fail("PROGRAM", "%s: the reduction must be 0, 1 or 2, got %d", c.op, c.attr[0]);
-  expectDType(c, "the loss", loss, x.dtype);
-  if (c.attr[0] == kNone) expectPerRow(c, "the loss", loss, x);
-  else expectDims(c, "the loss", loss, 0);
-  expectDType(c, "the count", count, c.out[1].dtype);
-  expectDims(c, "the count", count, 0);
-}
 
 void run_crossEntropy(const Call& c) {
   const View &x = c.in[0], &target = c.in[1];
@@ -193,18 +159,6 @@ void run_crossEntropy(const Call& c) {
       storeAll(c.out[0], &result);
     }
   });
-}
-
-void check_crossEntropyGrad(const Call& c) {
-  expectCounts(c, 1, 6, 0);
-  const View &g = c.in[0], &x = c.in[1], &dx = c.out[0];
-  checkCommon(c, x, c.in[2], c.in[3], c.in[4]);
-  expectFloat(c, "g", g);
-  if (g.ndim != 0) expectPerRow(c, "g", g, x);
-  expectFloat(c, "the divisor", c.in[5]);
-  expectDims(c, "the divisor", c.in[5], 0);
-  expectDType(c, "dx", dx, x.dtype);
-  expectShape(c, "dx", dx, x);
 }
 
 void run_crossEntropyGrad(const Call& c) {

@@ -84,21 +84,6 @@ struct Panels : Prepared {
 
 }  // namespace
 
-void check_matmul(const Call& call) {
-  expectCounts(call, 1, 2, 0);
-  const View &c = call.out[0], &a = call.in[0], &b = call.in[1];
-  expectDims(call, "the output", c, 3);
-  expectDims(call, "the first input", a, 3);
-  expectDims(call, "the second input", b, 3);
-  expectDType(call, "the second input", b, a.dtype);
-  expectDType(call, "the output", c, a.dtype);
-  if (a.shape[0] != b.shape[0] || a.shape[2] != b.shape[1])
-    fail("PROGRAM", "%s: shapes %s and %s do not match", call.op, shapeText(a).c_str(), shapeText(b).c_str());
-  if (c.shape[0] != a.shape[0] || c.shape[1] != a.shape[1] || c.shape[2] != b.shape[2])
-    fail("PROGRAM", "%s: the product of %s and %s does not have shape %s", call.op, shapeText(a).c_str(),
-         shapeText(b).c_str(), shapeText(c).c_str());
-}
-
 void run_matmul(const Call& call) {
   const View &c = call.out[0], &a = call.in[0], &b = call.in[1];
   if (isFloat(c.dtype)) {

@@ -85,29 +85,7 @@ void storeChannel(const View& v, int64_t r, const C* from) {
   }
 }
 
-// A vector of one value a row; its dtype may be another float than x's.
-void expectPerRow(const Call& c, const char* what, const View& v, const View& x) {
-  expectFloat(c, what, v);
-  if (v.ndim != 1 || v.shape[0] != x.shape[1])
-    fail("PROGRAM", "%s: %s must have shape [%d], got %s", c.op, what, x.shape[1], shapeText(v).c_str());
-}
-void expectLike(const Call& c, const char* what, const View& v, const View& x) {
-  expectDType(c, what, v, x.dtype);
-  expectShape(c, what, v, x);
-}
-
 }  // namespace
-
-void check_normalize(const Call& c) {
-  expectCounts(c, 3, 2, 0);
-  const View& x = c.in[0];
-  expectFloat(c, "x", x);
-  expectDims(c, "x", x, 3);
-  expectDims(c, "eps", c.in[1], 0);
-  expectLike(c, "xhat", c.out[0], x);
-  expectPerRow(c, "mean", c.out[1], x);
-  expectPerRow(c, "rstd", c.out[2], x);
-}
 
 void run_normalize(const Call& c) {
   const View &x = c.in[0], &xhat = c.out[0], &mean = c.out[1], &rstd = c.out[2];
@@ -165,16 +143,6 @@ void run_normalize(const Call& c) {
       finish(row, 1, &m, &r);
     });
   });
-}
-
-void check_normalizeGrad(const Call& c) {
-  expectCounts(c, 1, 3, 0);
-  const View& dy = c.in[0];
-  expectFloat(c, "dy", dy);
-  expectDims(c, "dy", dy, 3);
-  expectLike(c, "xhat", c.in[1], dy);
-  expectPerRow(c, "rstd", c.in[2], dy);
-  expectLike(c, "dx", c.out[0], dy);
 }
 
 void run_normalizeGrad(const Call& c) {

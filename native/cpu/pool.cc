@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "../core/cpu.h"
+#include "../graph/window.h"
 #include "layout.h"
 #include "simd/pool.h"
 #include "values.h"
@@ -25,76 +26,6 @@ const PoolKernels& poolKernels() {
 #else
   return baseline::pool;  // on arm64 the baseline has NEON
 #endif
-}
-
-// The window along one axis.
-struct Axis {
-  int64_t size, results;  // extent of the image and of the result
-  int64_t kernel, stride, pad, dilation;
-
-  int64_t start(int64_t p) const { return p * stride - pad; }
-  // The first window element inside the image, for one that exists.
-  int64_t firstInside(int64_t p) const {
-    const int64_t s = start(p);
-    return s >= 0 ? 0 : ceilDiv(-s, dilation);
-  }
-  // Results [from, to) whose k-th window element is inside the image.
-  void range(int64_t k, int64_t& from, int64_t& to) const {
-    const int64_t shift = k * dilation - pad;
-    from = shift >= 0 ? 0 : ceilDiv(-shift, stride);
-    to = shift >= size ? 0 : std::min(results, (size - 1 - shift) / stride + 1);
-  }
-  int64_t inside() const { return std::min(kernel, size); }  // window elements inside the image, at most
-  // Elements of the p-th window that an average divides by.
-  int64_t divisor(int64_t p, bool countPad) const {
-    const int64_t from = start(p), to = std::min(from + kernel, size + (countPad ? pad : 0));
-    return to - (countPad ? from : std::max<int64_t>(from, 0));
-  }
-};
-
-Axis axisOf(const Call& c, const View& x, const View& y, int axis, bool dilated) {
-  return {x.shape[2 + axis], y.shape[2 + axis], c.attr[axis], c.attr[2 + axis], c.attr[4 + axis],
-          dilated ? c.attr[6 + axis] : 1};
-}
-
-void checkAxis(const Call& c, const View& x, const View& y, int axis, bool dilated) {
-  const Axis a = axisOf(c, x, y, axis, dilated);
-  const char* const name = axis == 0 ? "height" : "width";
-  if (a.kernel < 1 || a.stride < 1 || a.pad < 0 || a.dilation < 1)
-    fail("PROGRAM", "%s: %s: kernel %lld, stride %lld, padding %lld, dilation %lld: out of range", c.op, name,
-         (long long)a.kernel, (long long)a.stride, (long long)a.pad, (long long)a.dilation);
-  // ⌊(size + 2·pad − reach) / stride⌋ + 1 results, and perhaps one more.
-  const int64_t room = a.size + 2 * a.pad - (a.kernel - 1) * a.dilation - 1;
-  const int64_t most = std::max<int64_t>(0, (room >= 0 ? room / a.stride : -ceilDiv(-room, a.stride)) + 2);
-  if (a.results > most)
-    fail("PROGRAM", "%s: %s %lld with kernel %lld, stride %lld, padding %lld gives at most %lld results, not %lld", c.op,
-         name, (long long)a.size, (long long)a.kernel, (long long)a.stride, (long long)a.pad, (long long)most,
-         (long long)a.results);
-  // No window may lie outside the image as a whole: it would have no maximum and no elements to average.
-  for (int64_t p = 0; p < a.results; p++) {
-    const int64_t k = a.firstInside(p);
-    if (k >= a.kernel || a.start(p) + k * a.dilation >= a.size)
-      fail("PROGRAM", "%s: %s: window %lld has no element inside the image of %s %lld", c.op, name, (long long)p, name,
-           (long long)a.size);
-  }
-}
-
-// Shapes and attributes; x is the image, y the result.
-void checkPool(const Call& c, const View& x, const View& y, bool dilated) {
-  expectDims(c, "the image", x, 4);
-  expectDims(c, "the result", y, 4);
-  expectDType(c, "the output", c.out[0], c.in[0].dtype);
-  if (x.shape[0] != y.shape[0] || x.shape[1] != y.shape[1])
-    fail("PROGRAM", "%s: shapes %s and %s differ in batch or channels", c.op, shapeText(x).c_str(),
-         shapeText(y).c_str());
-  if (y.numel() == 0) {  // no windows to look at, but a gradient still divides by nothing less than 1
-    for (int i = 0; i < (dilated ? 8 : 6); i++)
-      if (c.attr[i] < (i == 4 || i == 5 ? 0 : 1))
-        fail("PROGRAM", "%s: attribute %d is %d: out of range", c.op, i, c.attr[i]);
-    return;
-  }
-  checkAxis(c, x, y, 0, dilated);
-  checkAxis(c, x, y, 1, dilated);
 }
 
 // Offsets of the planes (images × channels) of two operands.
@@ -493,54 +424,20 @@ void averagePoolGrad(const Call& c) {
   });
 }
 
-void checkAverage(const Call& c, const View& x, const View& y) {
-  expectFloat(c, "the input", c.in[0]);
-  checkPool(c, x, y, false);
-  if (c.attr[6] != 0 && c.attr[6] != 1)
-    fail("PROGRAM", "%s: the attribute countPad must be 0 or 1, got %d", c.op, c.attr[6]);
-}
-
 }  // namespace
 
-void check_maxPool2d(const Call& c) {
-  expectCounts(c, 2, 1, 8);
-  checkPool(c, c.in[0], c.out[0], true);
-  expectDType(c, "index", c.out[1], DType::i64);
-  expectShape(c, "index", c.out[1], c.out[0]);
-}
 void run_maxPool2d(const Call& c) {
   withType(c.in[0].dtype, [&](auto tag) { maxPool<TypeOf<decltype(tag)>>(c); });
 }
 
-void check_maxPool2dGrad(const Call& c) {
-  expectCounts(c, 1, 2, 0);
-  const View &dy = c.in[0], &index = c.in[1], &dx = c.out[0];
-  expectFloat(c, "the gradient", dy);
-  expectDims(c, "the gradient", dy, 4);
-  expectDims(c, "the output", dx, 4);
-  expectDType(c, "the output", dx, dy.dtype);
-  expectDType(c, "index", index, DType::i64);
-  expectShape(c, "index", index, dy);
-  if (dx.shape[0] != dy.shape[0] || dx.shape[1] != dy.shape[1])
-    fail("PROGRAM", "%s: shapes %s and %s differ in batch or channels", c.op, shapeText(dx).c_str(),
-         shapeText(dy).c_str());
-}
 void run_maxPool2dGrad(const Call& c) {
   withFloat(c.in[0].dtype, [&](auto tag) { maxPoolGrad<TypeOf<decltype(tag)>>(c); });
 }
 
-void check_avgPool2d(const Call& c) {
-  expectCounts(c, 1, 1, 7);
-  checkAverage(c, c.in[0], c.out[0]);
-}
 void run_avgPool2d(const Call& c) {
   withFloat(c.in[0].dtype, [&](auto tag) { averagePool<TypeOf<decltype(tag)>>(c); });
 }
 
-void check_avgPool2dGrad(const Call& c) {
-  expectCounts(c, 1, 1, 7);
-  checkAverage(c, c.out[0], c.in[0]);
-}
 void run_avgPool2dGrad(const Call& c) {
   withFloat(c.in[0].dtype, [&](auto tag) { averagePoolGrad<TypeOf<decltype(tag)>>(c); });
 }

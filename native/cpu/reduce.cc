@@ -444,54 +444,7 @@ void bestIndex(const Call& c) {
   });
 }
 
-// ---- Checks.
-
-// Counts, the attribute, and y's shape = x's without the last r dimensions.
-void checkReduce(const Call& c, bool emptyAllowed) {
-  expectCounts(c, 1, 1, 1);
-  const View& x = c.in[0];
-  const View& y = c.out[0];
-  const int32_t r = c.attr[0];
-  if (r < 0 || r > x.ndim)
-    fail("PROGRAM", "%s: cannot reduce the last %d dimensions of shape %s", c.op, r, shapeText(x).c_str());
-  if (y.ndim != x.ndim - r || !std::equal(y.shape, y.shape + y.ndim, x.shape))
-    fail("PROGRAM", "%s: reducing the last %d dimensions of shape %s does not give shape %s", c.op, r,
-         shapeText(x).c_str(), shapeText(y).c_str());
-  if (!emptyAllowed && x.numel() == 0 && y.numel() != 0)
-    fail("PROGRAM", "%s: no value for the empty reduction of shape %s", c.op, shapeText(x).c_str());
-}
-void checkWider(const Call& c) {
-  checkReduce(c, true);
-  if (isFloat(c.in[0].dtype) != isFloat(c.out[0].dtype))
-    fail("PROGRAM", "%s: cannot reduce %s to %s", c.op, nameOf(c.in[0].dtype), nameOf(c.out[0].dtype));
-}
-void checkExtreme(const Call& c) {
-  checkReduce(c, false);
-  expectDType(c, "the output", c.out[0], c.in[0].dtype);
-}
-void checkLogic(const Call& c) {
-  checkReduce(c, true);
-  expectDType(c, "the output", c.out[0], DType::boolean);
-}
-void checkIndex(const Call& c) {
-  checkReduce(c, false);
-  expectDType(c, "the output", c.out[0], DType::i64);
-}
-
 }  // namespace
-
-void check_sum(const Call& c) { checkWider(c); }
-void check_prod(const Call& c) { checkWider(c); }
-void check_mean(const Call& c) {
-  checkWider(c);
-  expectFloat(c, "the input", c.in[0]);
-}
-void check_max(const Call& c) { checkExtreme(c); }
-void check_min(const Call& c) { checkExtreme(c); }
-void check_any(const Call& c) { checkLogic(c); }
-void check_all(const Call& c) { checkLogic(c); }
-void check_argmax(const Call& c) { checkIndex(c); }
-void check_argmin(const Call& c) { checkIndex(c); }
 
 void run_sum(const Call& c) { reduceAny<Sum>(c); }
 void run_prod(const Call& c) { reduceAny<Prod>(c); }

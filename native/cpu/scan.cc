@@ -25,19 +25,6 @@ void scan(const Call& c) {
   else run(Tag<int64_t>{});
 }
 
-void expectRows(const Call& c, const View& x) {
-  if (x.ndim == 0) fail("PROGRAM", "%s: needs at least one dimension", c.op);
-}
-
-void checkScan(const Call& c) {
-  expectCounts(c, 1, 1, 0);
-  const View& x = c.in[0];
-  expectRows(c, x);
-  expectShape(c, "the output", c.out[0], x);
-  if (isFloat(x.dtype) != isFloat(c.out[0].dtype))
-    fail("PROGRAM", "%s: cannot turn %s into %s", c.op, nameOf(x.dtype), nameOf(c.out[0].dtype));
-}
-
 // An unsigned integer in the order of the values: NaN above all, −0 equal to +0. 32 bits where they suffice.
 template <typename T>
 auto sortKey(T value) {
@@ -113,22 +100,9 @@ void sortRows(const Call& c) {
 
 }  // namespace
 
-void check_cumsum(const Call& c) { checkScan(c); }
-void check_cumprod(const Call& c) { checkScan(c); }
 void run_cumsum(const Call& c) { scan<false>(c); }
 void run_cumprod(const Call& c) { scan<true>(c); }
 
-void check_sort(const Call& c) {
-  expectCounts(c, 2, 1, 1);
-  const View& x = c.in[0];
-  expectRows(c, x);
-  if (c.attr[0] != 0 && c.attr[0] != 1)
-    fail("PROGRAM", "sort: the attribute `descending` must be 0 or 1, got %d", c.attr[0]);
-  expectDType(c, "values", c.out[0], x.dtype);
-  expectShape(c, "values", c.out[0], x);
-  expectDType(c, "indices", c.out[1], DType::i64);
-  expectShape(c, "indices", c.out[1], x);
-}
 void run_sort(const Call& c) {
   withType(c.in[0].dtype, [&](auto tag) { sortRows<TypeOf<decltype(tag)>>(c); });
 }

@@ -43,25 +43,7 @@ void logSoftmaxGradRow(const double* dy, const double* y, double* dx, int64_t n)
   for (int64_t i = 0; i < n; i++) dx[i] = dy[i] - std::exp(y[i]) * sum;
 }
 
-void checkAll(const Call& c, int nIn) {
-  expectCounts(c, 1, nIn, 0);
-  const View& x = c.in[0];
-  expectFloat(c, "the input", x);
-  if (x.ndim == 0) fail("PROGRAM", "%s: needs at least one dimension", c.op);
-  for (int i = 1; i < nIn; i++) {
-    expectDType(c, "the second input", c.in[i], x.dtype);
-    expectShape(c, "the second input", c.in[i], x);
-  }
-  expectDType(c, "the output", c.out[0], x.dtype);
-  expectShape(c, "the output", c.out[0], x);
-}
-
 }  // namespace
-
-void check_softmax(const Call& c) { checkAll(c, 1); }
-void check_logSoftmax(const Call& c) { checkAll(c, 1); }
-void check_softmaxGrad(const Call& c) { checkAll(c, 2); }
-void check_logSoftmaxGrad(const Call& c) { checkAll(c, 2); }
 
 void run_softmax(const Call& c) {
   withComputeFloat(c.in[0].dtype, [&](auto tag) {

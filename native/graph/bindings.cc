@@ -7,15 +7,12 @@
 #include <cmath>
 #include <cstring>
 
-#include "../core/cpu.h"
-#include "../core/threads.h"
+#include "elementwise.h"
 #include "environment.h"
 
 namespace nabla {
 
 namespace {
-
-constexpr int kAbi = 2;
 
 class Arguments {
  public:
@@ -110,22 +107,18 @@ napi_value number(napi_env env, int32_t value) {
 constexpr int64_t kMaxInt32 = INT32_MAX;
 constexpr int64_t kMaxSafe = (int64_t(1) << 53) - 1;
 
-}  // namespace
-
 napi_value bindInfo(napi_env env, napi_callback_info info) {
-  return guarded(env, info, [](Arguments& a, Environment&) -> napi_value {
+  return guarded(env, info, [](Arguments& a, Environment& environment) -> napi_value {
     Napi::Array ops = Napi::Array::New(a.env);
     for (int i = 0; i < kernelCount; i++) ops.Set(ops.Length(), kernels[i].name);
     for (const char* name : controlNames) ops.Set(ops.Length(), name);
     Napi::Array functions = Napi::Array::New(a.env);
-#define ELEMENTWISE(name, arity, result, ctypes, cost) functions.Set(functions.Length(), #name);
-#include "elementwise.def"
-#undef ELEMENTWISE
+    for (const char* name : elementwiseNames) functions.Set(functions.Length(), name);
     Napi::Object result = Napi::Object::New(a.env);
     result.Set("ops", ops);
     result.Set("elementwise", functions);
-    result.Set("isa", nameOf(isa()));
-    result.Set("threads", getThreads());
+    result.Set("isa", environment.executor().device().kind());
+    result.Set("threads", environment.executor().device().threads());
     result.Set("abi", kAbi);
     return result;
   });
@@ -278,14 +271,52 @@ napi_value bindEmptyCache(napi_env env, napi_callback_info info) {
 }
 
 napi_value bindSetThreads(napi_env env, napi_callback_info info) {
-  return guarded(env, info, [](Arguments& a, Environment&) -> napi_value {
-    setThreads(int(a.integer(0, 1, 1024)));
+  return guarded(env, info, [](Arguments& a, Environment& environment) -> napi_value {
+    environment.executor().device().setThreads(int(a.integer(0, 1, 1024)));
     return nullptr;
   });
 }
 
 napi_value bindGetThreads(napi_env env, napi_callback_info info) {
-  return guarded(env, info, [](Arguments& a, Environment&) { return number(a.env, getThreads()); });
+  return guarded(env, info, [](Arguments& a, Environment& environment) {
+    return number(a.env, environment.executor().device().threads());
+  });
+}
+
+}  // namespace
+
+void exportEnvironment(napi_env env, napi_value exports, Environment& environment) {
+  const struct {
+    const char* name;
+    napi_callback function;
+  } list[] = {
+      {"info", bindInfo},
+      {"open", bindOpen},
+      {"flush", bindFlush},
+      {"submit", bindSubmit},
+      {"read", bindRead},
+      {"fetch", bindFetch},
+      {"readAsync", bindReadAsync},
+      {"sync", bindSync},
+      {"syncAsync", bindSyncAsync},
+      {"stage", bindStage},
+      {"load", bindLoad},
+      {"unload", bindUnload},
+      {"track", bindTrack},
+      {"untrack", bindUntrack},
+      {"sweep", bindSweep},
+      {"adjustMemory", bindAdjustMemory},
+      {"memory", bindMemory},
+      {"emptyCache", bindEmptyCache},
+      {"setThreads", bindSetThreads},
+      {"getThreads", bindGetThreads},
+  };
+  for (const auto& entry : list) {
+    napi_value function;
+    if (napi_create_function(env, entry.name, NAPI_AUTO_LENGTH, entry.function, &environment, &function) != napi_ok)
+      throw Napi::Error::New(env);
+    if (napi_set_named_property(env, exports, entry.name, function) != napi_ok) throw Napi::Error::New(env);
+  }
 }
 
 }  // namespace nabla

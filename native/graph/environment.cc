@@ -18,7 +18,8 @@ void check(napi_status status) {
 
 }  // namespace
 
-Environment::Environment(napi_env env) : env_(env), owners_(env) {
+Environment::Environment(napi_env env, std::unique_ptr<Device> device)
+    : env_(env), executor_(std::move(device)), owners_(env) {
   napi_value name;
   check(napi_create_string_utf8(env, "nablajs", NAPI_AUTO_LENGTH, &name));
   check(napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this, settle, &settle_));
@@ -78,7 +79,7 @@ void Environment::submit(int64_t length) {
 
 void Environment::sync() {
   waitUntil(0);
-  executor_.throwPending();
+  executor_.synchronize();
 }
 
 void Environment::read(int32_t slot, int64_t offset, void* to, int64_t bytes) {
@@ -201,7 +202,7 @@ void Environment::perform(Task& task) {
     switch (task.kind) {
       case Task::batch: return executor_.run(task.words.data(), int64_t(task.words.size()));
       case Task::read: return executor_.read(task.slot, task.offset, task.to, task.bytes);
-      case Task::sync: return executor_.throwPending();
+      case Task::sync: return executor_.synchronize();
       case Task::unload: return executor_.unload(task.slot);
     }
   } catch (const Error& error) {

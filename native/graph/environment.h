@@ -21,7 +21,7 @@ namespace nabla {
 
 class Environment {
  public:
-  explicit Environment(napi_env env);  // lives until the environment is torn down
+  Environment(napi_env env, std::unique_ptr<Device> device);  // lives until the environment is torn down
   Environment(const Environment&) = delete;
   Environment& operator=(const Environment&) = delete;
 

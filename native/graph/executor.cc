@@ -15,6 +15,7 @@ namespace {
 }  // namespace
 
 Executor::~Executor() {
+  device_->enter();
   for (size_t slot = 0; slot < slots_.size(); slot++)
     if (buffers_[slot].data) pool_.release(buffers_[slot].data, slots_[slot].bytes);
   for (const auto& entry : staged_) pool_.release(entry.second.data, entry.second.bytes);
@@ -22,6 +23,7 @@ Executor::~Executor() {
 
 void Executor::run(const int32_t* words, int64_t length) {
   FlushDenormals flush;
+  device_->enter();
   for (int64_t at = 0; at < length && !interrupted_.load(std::memory_order_relaxed);) {
     const int32_t* instruction = words + at;
     const int64_t left = length - at;
@@ -104,6 +106,23 @@ FailurePtr Executor::inherited(const int32_t* words, int64_t length) {
     if (!failure && isLive(slot) && buffers_[slot].bytes < 0) failure = slots_[slot].poison;
   });
   return failure;
+}
+
+void Executor::synchronize() {
+  device_->enter();
+  device_->synchronize();
+  collectFault();
+  throwPending();
+}
+
+// An error that the device found by itself, after the fact: what was written since is not to be trusted.
+void Executor::collectFault() {
+  Device::Fault fault;
+  if (!device_->fault(fault)) return;
+  const FailurePtr failure = std::make_shared<Failure>(Failure{"INDEX", fault.message, ++failures_});
+  if (!pending_) pending_ = failure;
+  for (Slot& slot : slots_)
+    if (slot.live && slot.generation > fault.changes && !slot.poison) slot.poison = failure;
 }
 
 void Executor::throwPending() {
@@ -191,6 +210,7 @@ void Executor::replay(const int32_t* attributes, int32_t count) {
   if (count != 1 + int64_t(bound.size()) + 2 * int64_t(program->parameters()))
     fail("PROGRAM", "replay: %d attributes for a program of %d bound slots and %d parameters", count,
          int(bound.size()), program->parameters());
+  const uint64_t changes = changes_;
   bool clean;
   try {
     clean = bind(*program, slots);
@@ -204,11 +224,14 @@ void Executor::replay(const int32_t* attributes, int32_t count) {
   if (!clean) return replayAround(*program, slots, 0, nullptr);
   const std::vector<Node>& nodes = program->nodes();
   size_t next = 0;
-  try {
-    for (; next < nodes.size(); next++) {
+  const auto run = [&] {
+    for (next = 0; next < nodes.size(); next++) {
       if (interrupted_.load(std::memory_order_relaxed)) return;
       nodes[next].kernel->run(nodes[next].call);
     }
+  };
+  try {
+    if (!device_->replay(*program, changes, run)) run();
   } catch (...) {
     return replayAround(*program, slots, next, caught());
   }
@@ -295,6 +318,8 @@ void Executor::replayAround(Program& program, const int32_t* slots, size_t from,
 // Host data and programs.
 
 void Executor::read(int32_t slot, int64_t offset, void* to, int64_t bytes) {
+  device_->enter();
+  collectFault();
   throwPending();
   if (!isLive(slot)) fail("DISPOSED", "slot %d has no buffer", slot);
   if (slots_[slot].poison) raise(*slots_[slot].poison);
@@ -302,12 +327,13 @@ void Executor::read(int32_t slot, int64_t offset, void* to, int64_t bytes) {
   if (offset < 0 || bytes > buffer.bytes || offset > buffer.bytes - bytes)
     fail("PROGRAM", "read: %lld bytes at %lld of a buffer of %lld", static_cast<long long>(bytes),
          static_cast<long long>(offset), static_cast<long long>(buffer.bytes));
-  if (bytes > 0) std::memcpy(to, buffer.data + offset, size_t(bytes));
+  if (bytes > 0) device_->read(to, buffer.data + offset, bytes);
 }
 
 int32_t Executor::stage(const void* from, int64_t bytes) {
+  device_->enter();
   Block block(pool_, bytes);
-  if (bytes > 0) std::memcpy(block.data(), from, size_t(bytes));
+  if (bytes > 0) device_->write(block.data(), from, bytes);
   std::lock_guard<std::mutex> lock(mutex_);
   const int32_t id = nextStaged_;
   staged_[id] = {block.data(), bytes};
@@ -317,7 +343,7 @@ int32_t Executor::stage(const void* from, int64_t bytes) {
 }
 
 int32_t Executor::load(const int32_t* words, int64_t length) {
-  auto program = std::make_shared<Program>(words, length, pool_);
+  auto program = std::make_shared<Program>(words, length, *device_);
   std::lock_guard<std::mutex> lock(mutex_);
   const int32_t id = nextProgram_++;
   programs_.emplace(id, std::move(program));

@@ -8,7 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "../core/pool.h"
+#include "device.h"
 #include "instruction.h"
 #include "program.h"
 
@@ -27,7 +27,8 @@ using FailurePtr = std::shared_ptr<const Failure>;
 // One thread at a time may run, read and release; the other functions are safe beside it.
 class Executor {
  public:
-  Executor() : scratch_(std::make_unique<Instruction>()) {}
+  explicit Executor(std::unique_ptr<Device> device)
+      : device_(std::move(device)), pool_(device_->pool()), scratch_(std::make_unique<Instruction>()) {}
   ~Executor();
 
   // Runs the instructions of words[0, length). Nothing is thrown: errors become poison and the pending error.
@@ -35,12 +36,14 @@ class Executor {
   // Copies from a slot's buffer; throws the pending error, the slot's poison, or what is wrong with the request.
   void read(int32_t slot, int64_t offset, void* to, int64_t bytes);
   void throwPending();  // and forget it
+  void synchronize();   // waits for the device, then throws the pending error
   void unload(int32_t id);
 
   int32_t stage(const void* from, int64_t bytes);
   int32_t load(const int32_t* words, int64_t length);
   void interrupt() { interrupted_.store(true, std::memory_order_relaxed); }  // stop before the next kernel, for good
   Pool& pool() { return pool_; }
+  Device& device() { return *device_; }
 
  private:
   struct Slot {
@@ -69,11 +72,13 @@ class Executor {
   void replayAround(Program& program, const int32_t* slots, size_t from, FailurePtr failure);
   bool isLive(int32_t slot) const { return slot >= 0 && size_t(slot) < slots_.size() && slots_[slot].live; }
   FailurePtr caught();
+  void collectFault();
   void poison(int32_t slot, const FailurePtr& failure);
   void spoil(const int32_t* words, int64_t length, FailurePtr failure);
   FailurePtr inherited(const int32_t* words, int64_t length);
 
-  Pool pool_;
+  const std::unique_ptr<Device> device_;
+  Pool& pool_;
   std::vector<Buffer> buffers_;  // by slot, beside slots_
   std::vector<Slot> slots_;
   uint64_t replays_ = 0, changes_ = 0;

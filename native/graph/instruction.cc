@@ -85,6 +85,7 @@ int64_t decodeOperand(Instruction& to, int index, bool output, const int32_t* wo
   view.data = nullptr;
   view.dtype = DType(dtype);
   view.present = true;
+  view.inlined = kind == 1 || kind == 2;
   view.ndim = 0;
   operand.slot = operand.parameter = operand.region = -1;
   if (kind == 0) {

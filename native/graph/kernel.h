@@ -12,10 +12,13 @@ namespace nabla {
 
 constexpr int kMaxDims = 8;
 
+inline int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 struct View {
   char* data = nullptr;  // address of the view's first element; null for an absent operand or when numel is 0
   DType dtype = DType::f32;
   bool present = false;
+  bool inlined = false;  // an immediate: `data` is the host's memory, of a program or an instruction
   int8_t ndim = 0;
   int32_t shape[kMaxDims];
   int64_t strides[kMaxDims];  // in elements

@@ -14,12 +14,13 @@ constexpr int32_t kArenaRegion = 0;
 
 }  // namespace
 
-Program::Program(const int32_t* words, int64_t length, Pool& pool) : words_(words, words + length) {
+Program::Program(const int32_t* words, int64_t length, Device& device)
+    : device_(device), words_(words, words + length) {
   const int64_t at = readTable(words_.data(), length);
-  if (arenaBytes_ > 0) arena_ = std::make_unique<Block>(pool, arenaBytes_);
+  if (arenaBytes_ > 0) arena_ = std::make_unique<Block>(device.pool(), arenaBytes_);
   for (int32_t slot = 0; slot < slots(); slot++)
     if (boundOf_[slot] < 0 && arena_) buffers_[slot].data = arena_->data() + buffers_[slot].base;
-  readNodes(at, pool);
+  readNodes(at);
 }
 
 int64_t Program::readTable(const int32_t* words, int64_t length) {
@@ -54,7 +55,7 @@ int64_t Program::readTable(const int32_t* words, int64_t length) {
   return kProgramHeader + nSlots * kSlotWords;
 }
 
-void Program::readNodes(int64_t at, Pool& pool) {
+void Program::readNodes(int64_t at) {
   const int64_t length = int64_t(words_.size());
   const int32_t count = words_[6];
   if (count < 0 || count > (length - at) / kHeaderWords) fail("PROGRAM", "%d instructions", count);
@@ -87,12 +88,20 @@ void Program::readNodes(int64_t at, Pool& pool) {
   kept_.resize(nodes_.size());
   for (Node& node : nodes_) {
     node.call.keep = &kept_[size_t(&node - nodes_.data())];
-    node.call.pool = &pool;
+    node.call.pool = &device_.pool();
     node.call.out = views_.data() + node.operands;
     node.call.in = node.call.out + node.call.nOut;
   }
   for (size_t i = 0; i < views_.size(); i++)
     if (operands_[i].slot < 0 && views_[i].present) views_[i].data = reinterpret_cast<char*>(&inlined_[i]);
+  if (device_.readsHost() || uses_.empty()) return;
+  values_.resize(uses_.size());
+  numbers_ = std::make_unique<Block>(device_.pool(), int64_t(uses_.size() * sizeof values_[0]));
+  for (size_t i = 0; i < uses_.size(); i++) {
+    View& view = views_[uses_[i].view];
+    view.inlined = false;
+    view.data = numbers_->data() + i * sizeof values_[0];
+  }
 }
 
 void Program::bind(Bound& slot, char* data, uint64_t generation) {
@@ -105,8 +114,15 @@ void Program::bind(Bound& slot, char* data, uint64_t generation) {
 }
 
 void Program::setParameters(const int32_t* words) {
-  for (const Use& use : uses_)
-    storeNumber(&inlined_[use.view], views_[use.view].dtype, float64Of(words + 2 * int64_t(use.parameter)));
+  const auto store = [&](void* to, const Use& use) {
+    storeNumber(to, views_[use.view].dtype, float64Of(words + 2 * int64_t(use.parameter)));
+  };
+  if (!numbers_) {
+    for (const Use& use : uses_) store(&inlined_[use.view], use);
+    return;
+  }
+  for (size_t i = 0; i < uses_.size(); i++) store(&values_[i], uses_[i]);
+  device_.write(numbers_->data(), values_.data(), numbers_->bytes());
 }
 
 }  // namespace nabla

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "../core/pool.h"
+#include "device.h"
 #include "instruction.h"
 
 namespace nabla {
@@ -18,7 +19,7 @@ struct Node {
 
 class Program {
  public:
-  Program(const int32_t* words, int64_t length, Pool& pool);  // throws Error("PROGRAM"), Error("MEMORY")
+  Program(const int32_t* words, int64_t length, Device& device);  // throws Error("PROGRAM"), Error("MEMORY")
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
@@ -39,10 +40,11 @@ class Program {
   const std::vector<Bound>& bound() const { return bound_; }
   int32_t boundOf(int32_t slot) const { return boundOf_[slot]; }  // index in bound(), −1 for a slot of the arena
   int32_t parameters() const { return parameters_; }
+  std::unique_ptr<Prepared>& replayed() { return replayed_; }
 
   // Points the views of a bound slot at its buffer.
   void bind(Bound& slot, char* data, uint64_t generation);
-  // Writes the parameters, two words each, into the operands that use them.
+  // Writes the parameters, two words each, where the operands that use them read them.
   void setParameters(const int32_t* words);
 
  private:
@@ -51,8 +53,9 @@ class Program {
   };
 
   int64_t readTable(const int32_t* words, int64_t length);
-  void readNodes(int64_t at, Pool& pool);
+  void readNodes(int64_t at);
 
+  Device& device_;
   std::vector<int32_t> words_;  // attributes are read from here
   int32_t parameters_ = 0;
   std::vector<Buffer> buffers_;
@@ -64,8 +67,11 @@ class Program {
   std::vector<Operand> operands_;
   std::vector<uint64_t> inlined_;
   std::vector<Use> uses_;
+  std::vector<uint64_t> values_;    // of the uses, where kernels cannot read them here, and
+  std::unique_ptr<Block> numbers_;  // the device's copy
   int64_t arenaBytes_ = 0;
   std::unique_ptr<Block> arena_;
+  std::unique_ptr<Prepared> replayed_;  // by the device, for the whole
 };
 
 }  // namespace nabla

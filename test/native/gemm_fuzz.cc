@@ -112,7 +112,7 @@ const char* multiplyKept(Product p, Matrices<S>& a, Matrices<S>& b, Matrices<S>&
     c.block = plain;
     return differs;
   };
-  Pool pool;
+  HostPool pool;
   for (const bool first : {false, true}) {
     KeptPanels kept(pool);
     p.kept = &kept;

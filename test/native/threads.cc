@@ -151,7 +151,7 @@ int main() {
   together(3, caller);
   done = true;
   changes.join();
-  Pool pool;
+  HostPool pool;
   together(4, [&](unsigned seed) { buffers(pool, seed); });
   require(pool.statistics().inUse == 0, "buffers are counted");
   std::puts("ok");  // and helpers are awake while the process ends

@@ -2,21 +2,13 @@
 // against the functions.
 import { readFileSync } from "node:fs";
 import { beforeAll, describe, expect, test } from "vitest";
-import {
-  AutogradError,
-  devices,
-  gradcheck,
-  gradgradcheck,
-  setDefaultDevice,
-  type Tensor,
-  type TypedArray,
-  tensor,
-} from "../../lib/index.js";
-import { type Case, describe as describeCase, titleOf, weights } from "./case.js";
+import { AutogradError, devices, gradcheck, gradgradcheck, setDefaultDevice } from "../../lib/index.js";
+import { type Case, describe as describeCase, titleOf } from "./case.js";
 import { activationCases } from "./cases/activation.js";
 import { elementwiseCases } from "./cases/elementwise.js";
 import { reduceCases } from "./cases/reduce.js";
 import { cases } from "./cases.js";
+import { compare, gradientsOf, listed, numbers, toleranceOf, tolerances } from "./compare.js";
 import { type Float, inputsOf, targets } from "./devices.js";
 
 interface Figure {
@@ -27,35 +19,6 @@ interface Figure {
 const figures: Record<string, Figure> = JSON.parse(
   readFileSync(new URL("../figures/ops.json", import.meta.url), "utf8"),
 );
-
-const numbers = (x: TypedArray): number[] => Array.from(x as Iterable<number | bigint>, Number);
-const listed = (out: Tensor | readonly Tensor[]): readonly Tensor[] => (Array.isArray(out) ? out : [out as Tensor]);
-
-/** Allowed errors, relative to the largest value. */
-const tolerances: Record<Float, number> = { float32: 1e-5, float64: 1e-12 };
-const toleranceOf = (c: Case, dtype: string): number =>
-  dtype === "float64" ? tolerances.float64 : (c.tolerance ?? tolerances.float32);
-
-/** NaN and infinities must be the same, and with `signs` so must the sign of zero. */
-function compare(
-  found: readonly number[],
-  wanted: readonly (number | string)[],
-  tolerance: number,
-  what: string,
-  signs = false,
-): void {
-  const values = wanted.map((x) => (x === "-0" ? -0 : Number(x)));
-  const scale = values.reduce((m, x) => (Number.isFinite(x) ? Math.max(m, Math.abs(x)) : m), 1);
-  const wrong = values.findIndex((value, k) => {
-    if (Object.is(found[k], value)) return false;
-    if (signs && value === 0 && found[k] === 0) return true;
-    return !(Math.abs(found[k] - value) <= tolerance * scale);
-  });
-  if (found.length !== values.length || wrong >= 0) {
-    const where = wrong < 0 ? "" : `${found[wrong]} instead of ${values[wrong]} at ${wrong} of `;
-    expect.fail(`${what}: ${where}[${found}], expected [${values}]`);
-  }
-}
 
 function checkForward(c: Case, device: string, float: Float): void {
   const outs = listed(c.run(inputsOf(c, device, float)));
@@ -68,16 +31,6 @@ function checkForward(c: Case, device: string, float: Float): void {
     expect(y.device).toBe(device);
     compare(numbers(y.dataSync()), figure.values, toleranceOf(c, y.dtype), `result ${k}`, c.signedZero);
   });
-}
-
-/** Gradients of Σ weight·output over all outputs. */
-function gradientsOf(c: Case, inputs: readonly Tensor[], out: Tensor | readonly Tensor[]): (number[] | null)[] {
-  const terms = listed(out)
-    .filter((y) => y.requiresGrad)
-    .map((y) => y.mul(tensor(weights(y.numel), { shape: y.shape, dtype: y.dtype, device: y.device })).sum());
-  if (terms.length === 0) return c.inputs.map(() => null);
-  terms.reduce((a, b) => a.add(b)).backward();
-  return inputs.map((x, k) => (c.inputs[k].grad ? numbers((x.grad ?? x.mul(0)).dataSync()) : null));
 }
 
 function checkGradient(c: Case, device: string, float: Float): void {

@@ -3,6 +3,8 @@
 #pragma once
 #include <cstdint>
 
+#include "../../graph/elementwise.h"
+
 namespace nabla {
 
 // out[i] = f(a[i], b[i], c[i]) for i in [0, n). `out` may be one of the inputs exactly when its elements have the same
@@ -12,21 +14,6 @@ using BlockFn = void (*)(const void* a, const void* b, const void* c, void* out,
 // A recipe of elementwise_recipes.def on n elements. in[i] is a block, or where one number lies; results are written as
 // those of a BlockFn are, each to a block of its own.
 using RecipeFn = void (*)(const void* const* in, void* const* out, int64_t n);
-
-enum ElementwiseFn {
-#define ELEMENTWISE(name, arity, result, ctypes, cost) kFn_##name,
-#include "../../graph/elementwise.def"
-#undef ELEMENTWISE
-  kElementwiseFns
-};
-
-enum CType { kF32, kF64, kI32, kI64, kU8, kBool, kCTypes };
-
-// The bits of CType of which a row of elementwise.def speaks.
-namespace ctypes {
-constexpr int floats = 1 << kF32 | 1 << kF64, ints = 1 << kI32 | 1 << kI64 | 1 << kU8, numbers = floats | ints,
-              bits = ints | 1 << kBool, all = numbers | 1 << kBool;
-}
 
 constexpr int kRecipes = 0
 #define RECIPE(name, steps, results) +1

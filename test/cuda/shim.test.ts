@@ -1,0 +1,28 @@
+// The shim that runs CUDA's kernels on the CPU shows what it is there to show. Run with the addon of
+// scripts/cuda-shim.mjs in NABLA_CUDA_ADDON; skipped without.
+import { describe, expect, test } from "vitest";
+import { orders, shim } from "./shim.js";
+
+describe.skipIf(!shim)("the shim", () => {
+  const run = (name: string, order: string): string | undefined => {
+    shim?.order(order);
+    return shim?.planted(name);
+  };
+
+  test.each(orders)("right kernels are right: %s", (order) => {
+    expect(run("barrier", order)).toBe("");
+    expect(run("shuffles", order)).toBe("");
+  });
+  test.each(orders)("a missing barrier: %s", (order) => {
+    expect(run("missing barrier", order)).toBe("wrong");
+  });
+  test.each(orders)("what is written beyond memory: %s", (order) => {
+    expect(run("beyond the buffer", order)).toMatch(/wrote outside a buffer of 256 bytes/);
+    expect(run("beyond shared memory", order)).toMatch(/wrote beyond its dynamic shared memory/);
+  });
+  test.each(orders)("threads that others wait for in vain: %s", (order) => {
+    expect(run("left the block", order)).toMatch(/have left while others wait for them at a barrier/);
+    expect(run("left the warp", order)).toMatch(/have left while others wait for them in a warp function/);
+  });
+  test("a block that no GPU runs", () => expect(run("too large", "forward")).toMatch(/cannot be launched/));
+});

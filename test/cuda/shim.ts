@@ -1,0 +1,13 @@
+// What the addon of scripts/cuda-shim.mjs has beyond that for a GPU; undefined when it is not the one that is loaded.
+import { loadCuda } from "../../lib/device/addon.js";
+
+interface Shim {
+  /** Which thread of a block runs first, and which block. */
+  order(name: string): void;
+  /** Runs a kernel with a mistake; says what the shim says. */
+  planted(name: string): string;
+}
+
+const exported = loadCuda().addon as Partial<Shim> | undefined;
+export const shim = exported?.planted ? (exported as Shim) : undefined;
+export const orders = ["forward", "reverse", "random"];
