@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstdio>
 #include <cstring>
+#include <mutex>
 
 #include "memory.h"
 #include "replay.h"
@@ -49,6 +51,7 @@ class Cuda : public Device {
     check(cudaSetDevice(properties_.index), "cudaSetDevice");
   }
   void write(char* to, const void* from, int64_t bytes) override {
+    const std::lock_guard<std::recursive_mutex> lock(order_);
     for (int64_t at = 0; at < bytes; at += kChunk) {
       const int64_t n = std::min(kChunk, bytes - at);
       char* const block = staging_.take(n);
@@ -79,6 +82,7 @@ class Cuda : public Device {
   void synchronize() override { check(cudaStreamSynchronize(stream_), "the GPU"); }
 
   bool replay(Program& program, uint64_t changes, const std::function<void()>& run) override {
+    const std::lock_guard<std::recursive_mutex> lock(order_);
     if (!program.replayed()) program.replayed() = std::make_unique<Replays>();
     write(reinterpret_cast<char*>(&reports()->changes), &changes, sizeof changes);
     if (!static_cast<Replays&>(*program.replayed()).run(program, pool_, stream_, run)) return false;
@@ -125,6 +129,9 @@ class Cuda : public Device {
     check(cudaEventSynchronize(arrived_), "the GPU");
   }
 
+  // JavaScript's thread stages data while the executor's runs programs; into a stream from which a graph is being made
+  // only what belongs to the graph may go.
+  std::recursive_mutex order_;
   Properties properties_{};
   cudaStream_t stream_ = nullptr;
   cudaEvent_t arrived_ = nullptr;

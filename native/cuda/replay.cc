@@ -57,7 +57,8 @@ bool Replays::run(const Program& program, Pool& pool, cudaStream_t stream, const
 bool Replays::capture(const std::vector<char*>& addresses, Pool& pool, cudaStream_t stream,
                       const std::function<void()>& run) {
   auto workspace = std::make_unique<Workspace>(pool);
-  check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+  // Relaxed: the pool may ask for more memory meanwhile.
+  check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed), "cudaStreamBeginCapture");
   inUse = workspace.get();
   bool good = true;
   try {

@@ -15,7 +15,11 @@ namespace {
 }  // namespace
 
 Executor::~Executor() {
-  device_->enter();
+  try {
+    device_->enter();
+  } catch (const Error&) {
+    // A GPU that broke down; its memory goes with the process.
+  }
   for (size_t slot = 0; slot < slots_.size(); slot++)
     if (buffers_[slot].data) pool_.release(buffers_[slot].data, slots_[slot].bytes);
   for (const auto& entry : staged_) pool_.release(entry.second.data, entry.second.bytes);

@@ -1,5 +1,7 @@
 // What is special about the CUDA device: captured programs as graphs, indices that are checked in them, copies in pieces,
 // its memory. On a GPU, or with the shim; skipped where neither is.
+import { spawnSync } from "node:child_process";
+import { buildSync } from "esbuild";
 import { describe, expect, test } from "vitest";
 import { getDevice } from "../../lib/device/registry.js";
 import * as nabla from "../../lib/index.js";
@@ -91,6 +93,43 @@ describe.skipIf(missing !== null)("device cuda", () => {
     expect(x.to("cuda:1").add(y).toArray()).toEqual([2, 2]);
   });
 });
+
+test.skipIf(missing !== null)(
+  "NABLA_CUDA_MEMORY_LIMIT bounds what buffers take, and a size that is none is refused",
+  () => {
+    const script = `
+    import { getDevice } from "./lib/device/registry.ts";
+    const device = getDevice("cuda");
+    device.stage(new Float32Array(1 << 18));
+    try {
+      device.stage(new Float32Array(1 << 22));
+    } catch (error) {
+      console.log(error.constructor.name, error.message);
+    }`;
+    const run = (limit: string): string => {
+      const built = buildSync({
+        stdin: { contents: script, resolveDir: process.cwd(), loader: "ts" },
+        bundle: true,
+        write: false,
+        format: "cjs",
+        platform: "node",
+        packages: "external",
+        define: { "import.meta.url": "__url" },
+        banner: { js: 'const __url = require("node:url").pathToFileURL(process.cwd() + "/x.js").href;' },
+      });
+      const { stdout, stderr } = spawnSync(process.execPath, ["-"], {
+        input: built.outputFiles[0].text,
+        encoding: "utf8",
+        env: { ...process.env, NABLA_CUDA_MEMORY_LIMIT: limit },
+      });
+      return stdout + stderr;
+    };
+    expect(run("8 MiB")).toMatch(
+      /MemoryError a buffer of 16777216 bytes cannot be had on this GPU: .*the limit is 8388608/,
+    );
+    expect(run("lots")).toMatch(/NABLA_CUDA_MEMORY_LIMIT: "lots" is not a size; write bytes, or "512MiB", "2GiB"/);
+  },
+);
 
 test("a GPU that is not there", () => {
   expect(() => nabla.zeros([1], { device: "cuda:99" })).toThrow(/^device cuda:99: .*use device "(cpu|js)"/s);

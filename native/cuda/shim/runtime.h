@@ -35,7 +35,7 @@ enum cudaDeviceAttr {
   cudaDevAttrComputeCapabilityMajor = 75,
   cudaDevAttrComputeCapabilityMinor = 76,
 };
-enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal = 1 };
+enum cudaStreamCaptureMode { cudaStreamCaptureModeRelaxed = 2 };
 enum cudaGraphExecUpdateResult { cudaGraphExecUpdateSuccess = 0 };
 struct cudaGraphExecUpdateResultInfo {
   cudaGraphExecUpdateResult result;
