@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { readJson, run, say, tool } from "./lib.mjs";
 
 /**
- * What does not depend on the device that is asked for: packaging, sources, the devices by themselves, and the rows that
- * name their device.
+ * What does not depend on the device that is asked for: packaging, sources, the devices by themselves, the rows that name
+ * their device, what is about processes and pages.
  */
 const deviceIndependent = [
   "test/package/**",
@@ -17,7 +17,8 @@ const deviceIndependent = [
   "test/device/**",
   "test/ops/conformance*",
   "test/report/**",
-  "test/cli/report*",
+  "test/cli/**",
+  "test/readme*",
 ];
 
 const node = (path, ...args) => run(process.execPath, [tool(path), ...args]);
