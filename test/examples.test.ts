@@ -11,7 +11,7 @@ const programs = readdirSync(folder).filter((name) => name.endsWith(".mjs"));
 const numbered = programs.filter((name) => name !== "digits.mjs");
 
 // A minute and more without native code.
-const slow = process.env.NABLA_DEVICE === "js" ? numbered.filter((name) => name === "07-cnn.mjs") : [];
+const slow = process.env.NABLA_DEVICE === "js" ? numbered.filter((name): boolean => name === "07-cnn.mjs") : [];
 
 describe("examples", () => {
   test.skip.each(slow)("%s (it takes minutes on the JS device)", () => {});

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { rotate } from "../../lib/data/warp.js";
 import { arange, compile, data, manualSeed, nn, rand, type Tensor, tensor, zeros } from "../../lib/index.js";
-import { onEveryDevice } from "../devices.js";
+import { absent, onEveryDevice } from "../devices.js";
 
 const figures = JSON.parse(readFileSync(new URL("../figures/data.json", import.meta.url), "utf8"));
 type Image = number[][];
