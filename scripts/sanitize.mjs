@@ -11,16 +11,27 @@ const compiler = process.env.CXX ?? "c++";
 const arch = process.arch;
 /** One test on one instruction set may take this long. */
 const timeLimit = 120_000;
-/** Tests whose own length, or use of threads, does not suit a sanitizer. */
-const special = { simd_accuracy: { args: ["1000003"], modes: ["address"] } };
 
 const manifest = readJson(join(root, "native/sources.json"));
 const isas = Object.entries(manifest.isa).filter(([, isa]) => isa.arch === "any" || isa.arch === arch);
 const isaNames = isas.map(([name]) => name);
-/** Which instruction set a race is found on makes no difference: undefined stands for the best. */
+/**
+ * Which instruction set a race is found on makes no difference: undefined stands for the best. Nor does it take many
+ * numbers to find one: the fuzzers run for a quarter of their length. `lengths` are tests' arguments.
+ */
 const modes = {
-  address: { flags: ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"], isas: isaNames },
-  thread: { flags: ["-fsanitize=thread"], isas: [undefined] },
+  address: {
+    flags: ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+    isas: isaNames,
+    lengths: { simd_accuracy: ["1000003"] },
+    without: [],
+  },
+  thread: {
+    flags: ["-fsanitize=thread"],
+    isas: [undefined],
+    lengths: { elementwise_fuzz: ["500"], gemm_fuzz: ["75"], kernels_fuzz: ["1500"] },
+    without: ["simd_accuracy"], // one thread
+  },
 };
 const common = manifest.common.filter(
   // Node's interface is not there without Node; the old symbol versions would hide the sanitizers' own.
@@ -121,7 +132,7 @@ async function build(mode, tests) {
 
 async function runTest(mode, test, program, isa) {
   const started = performance.now();
-  const { ok, output } = await execute(program, special[test]?.args ?? [], {
+  const { ok, output } = await execute(program, modes[mode].lengths[test] ?? [], {
     timeout: timeLimit,
     env: {
       ...process.env,
@@ -140,7 +151,7 @@ async function runTest(mode, test, program, isa) {
 
 /** Builds and runs the tests of one mode; their verdicts. */
 async function sanitize(mode, tests) {
-  const suited = tests.filter((test) => special[test]?.modes.includes(mode) ?? true);
+  const suited = tests.filter((test) => !modes[mode].without.includes(test));
   say(`building ${suited.length} native tests for the ${mode} sanitizer`);
   const programs = await build(mode, suited);
   if (!programs) {
