@@ -18,11 +18,13 @@ export function absent(device: string): string | null {
   }
 }
 
+/** The name of a test or group, and why it is skipped, where it is. */
+export const titled = (name: string, reason: string | null): string => (reason === null ? name : `${name} [${reason}]`);
+
 /** Runs the same tests on every device. */
 export function onEveryDevice(name: string, body: (device: string) => void): void {
   for (const device of allDevices) {
     const reason = absent(device);
-    if (reason === null) describe(`${name} [${device}]`, () => body(device));
-    else describe.skip(`${name} [${device}: ${reason}]`, () => body(device));
+    describe.skipIf(reason !== null)(titled(`${name} [${device}]`, reason), () => body(device));
   }
 }

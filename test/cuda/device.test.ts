@@ -5,11 +5,11 @@ import { buildSync } from "esbuild";
 import { describe, expect, test } from "vitest";
 import { getDevice } from "../../lib/device/registry.js";
 import * as nabla from "../../lib/index.js";
-import { absent } from "../devices.js";
+import { absent, titled } from "../devices.js";
 
 const missing = absent("cuda");
 
-describe.skipIf(missing !== null)("device cuda", () => {
+describe.skipIf(missing !== null)(titled("device cuda", missing), () => {
   const on = { device: "cuda" };
 
   test("a captured step runs as eager ones do, with new numbers and buffers at each replay", () => {
@@ -95,7 +95,7 @@ describe.skipIf(missing !== null)("device cuda", () => {
 });
 
 test.skipIf(missing !== null)(
-  "NABLA_CUDA_MEMORY_LIMIT bounds what buffers take, and a size that is none is refused",
+  titled("NABLA_CUDA_MEMORY_LIMIT bounds what buffers take, and a size that is none is refused", missing),
   () => {
     const script = `
     import { getDevice } from "./lib/device/registry.ts";

@@ -1,7 +1,7 @@
 // Products at sizes around the tiles of the fast kernels, in all layouts, with and without an epilogue.
 import { describe, expect, test } from "vitest";
 import * as nabla from "../../lib/index.js";
-import { absent } from "../devices.js";
+import { absent, titled } from "../devices.js";
 
 /** Small odd integers over powers of two: exact in every float dtype, and so are their products and sums. */
 const values = (n: number, seed: number): number[] => Array.from({ length: n }, (_, i) => ((i * 7 + seed * 3) % 9) - 4);
@@ -43,7 +43,9 @@ const layouts = [
   [true, true],
 ] as const;
 
-describe.skipIf(absent("cuda") !== null)("device cuda, products", () => {
+const missing = absent("cuda");
+
+describe.skipIf(missing !== null)(titled("device cuda, products", missing), () => {
   describe.each(sizes)("%i × %i × %i", (m, k, n) => {
     const [a, b] = [values(m * k, 1), values(k * n, 2)];
     const c = reference(a, b, m, k, n);

@@ -1,9 +1,10 @@
 // The shim that runs CUDA's kernels on the CPU shows what it is there to show. Run with the addon of
 // scripts/cuda-shim.mjs in NABLA_CUDA_ADDON; skipped without.
 import { describe, expect, test } from "vitest";
+import { titled } from "../devices.js";
 import { orders, shim } from "./shim.js";
 
-describe.skipIf(!shim)("the shim", () => {
+describe.skipIf(!shim)(titled("the shim", shim ? null : "NABLA_CUDA_ADDON does not name it"), () => {
   const run = (name: string, order: string): string | undefined => {
     shim?.order(order);
     return shim?.planted(name);

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { rotate } from "../../lib/data/warp.js";
 import { arange, compile, data, manualSeed, nn, rand, type Tensor, tensor, zeros } from "../../lib/index.js";
-import { absent, onEveryDevice } from "../devices.js";
+import { absent, onEveryDevice, titled } from "../devices.js";
 
 const figures = JSON.parse(readFileSync(new URL("../figures/data.json", import.meta.url), "utf8"));
 type Image = number[][];
@@ -165,7 +165,7 @@ onEveryDevice("augmentation", (device) => {
 });
 
 const missing = absent("cpu") ?? absent("js");
-test.skipIf(missing)(`the same seed gives the same images on every device${missing ? ` (${missing})` : ""}`, () => {
+test.skipIf(missing !== null)(titled("the same seed gives the same images on every device", missing), () => {
   const run = (device: string) => {
     const x = arange(3 * 2 * 6 * 5, { device })
       .reshape([3, 2, 6, 5])

@@ -19,7 +19,7 @@ import {
   sum,
   type Tensor,
 } from "../../lib/index.js";
-import { absent, onEveryDevice } from "../devices.js";
+import { absent, onEveryDevice, titled } from "../devices.js";
 
 const generator = new Generator();
 const small = (shape: number[]): Tensor => randint(-3, 4, shape, { dtype: "float32", generator });
@@ -79,9 +79,8 @@ const works: Record<string, () => Tensor[]> = {
 const missing = absent("cpu");
 afterAll(() => setDefaultDevice("auto"));
 
-const why = missing ? ` [${missing}]` : "";
 test.skipIf(missing !== null).each(Object.entries(works))(
-  `%s: the CPU's results are the definition's${why}`,
+  titled("%s: the CPU's results are the definition's", missing),
   (_, work) => {
     const [wanted, found] = ["js", "cpu"].map((device) => {
       setDefaultDevice(device);

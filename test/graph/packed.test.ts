@@ -19,7 +19,7 @@ import {
   sum,
   type Tensor,
 } from "../../lib/index.js";
-import { absent } from "../devices.js";
+import { absent, titled } from "../devices.js";
 
 const device = "cpu";
 // On every instruction set tiles with packed panels, in two slices of K.
@@ -59,7 +59,7 @@ const same = (a: Tensor, b: Tensor): boolean => bits(a) === bits(b);
 
 const missing = absent(device);
 // A skipped suite says why.
-describe.skipIf(missing !== null)(missing === null ? "kept panels" : `kept panels [${missing}]`, () => {
+describe.skipIf(missing !== null)(titled("kept panels", missing), () => {
   const inThreads = (body: () => void): void => {
     const before = getNumThreads();
     try {

@@ -47,7 +47,7 @@ import {
   variance,
   zeros,
 } from "../../lib/index.js";
-import { absent, onEveryDevice } from "../devices.js";
+import { absent, onEveryDevice, titled } from "../devices.js";
 
 /** The bits of the values: equality of numbers would not see the sign of a zero, nor which NaN it is. */
 const bits = (x: Tensor): string => {
@@ -243,7 +243,7 @@ function training(
 
 const noAddon = absent("cpu");
 
-describe.skipIf(noAddon !== null)(`any number of threads${noAddon ? ` [${noAddon}]` : ""}`, () => {
+describe.skipIf(noAddon !== null)(titled("any number of threads", noAddon), () => {
   const threads = noAddon ? 1 : getNumThreads();
   afterAll(() => {
     setDefaultDevice("auto");
