@@ -29,7 +29,7 @@ import { files, has, readJson, shown } from "./run.js";
 import { isLive } from "./settings.js";
 import { gather, openSource } from "./source.js";
 import { type DataSettings, type Part, type Preprocessing, readTables, type Tables, type Task } from "./tables.js";
-import { suggest, UsageError } from "./usage.js";
+import { suggest, UsageError, wholeNumber } from "./usage.js";
 
 /** All settings of a job with their defaults; live objects where a module gave them. */
 export interface Settings {
@@ -213,7 +213,7 @@ export async function loadRun(path: string, { weights = "best", device, threads 
   const settings = {
     ...all,
     ...(device !== undefined && { device }),
-    ...(threads !== undefined && { threads: Number(threads) }),
+    ...(threads !== undefined && { threads: wholeNumber(threads, "threads") }),
   };
   useMachine(settings);
   if (!has(directory, weights)) {

@@ -64,8 +64,13 @@ async function fromRun(directory: string, label: string): Promise<Source> {
     name: basename(directory),
     module,
     schema,
+    // The run is where it was found, wherever it was written.
     read: async (params) =>
-      new Map([...((await inner?.read({ ...(settings.params as object), ...params })) ?? []), ...saved]),
+      new Map([
+        ...((await inner?.read({ ...(settings.params as object), ...params })) ?? []),
+        ...saved,
+        ["directory", directory],
+      ]),
   };
 }
 

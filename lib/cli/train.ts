@@ -88,8 +88,10 @@ async function run(
   if (goesOn) {
     const before = readJson<SavedJob>(directory, "settings").settings as unknown as Settings;
     checkSame(before, saved.settings);
-    if (has(directory, "last") && !(settings.epochs > before.epochs)) {
-      print(settings, `${shown(directory)} is complete; more --epochs would continue it`);
+    const { maxSteps = Number.POSITIVE_INFINITY } = settings;
+    const longer = settings.epochs > before.epochs || maxSteps > (before.maxSteps ?? Number.POSITIVE_INFINITY);
+    if (has(directory, "last") && !longer) {
+      print(settings, `${shown(directory)} is complete; more --epochs or --maxSteps would continue it`);
       return 0;
     }
   }
@@ -102,7 +104,7 @@ async function run(
   if (train === undefined) throw new UsageError("data.train is missing: a Dataset, a DataLoader or tensors [x, y]");
   const batches = (train as { length?: number }).length ?? 0;
   const job = await assemble(settings, preprocessing, Math.ceil(batches / (settings.accumulateGradBatches ?? 1)));
-  const trainer = makeTrainer(settings, validation !== undefined);
+  const { trainer, saver } = makeTrainer(settings, validation !== undefined);
   await rehearse(job, train);
   claim(directory, how);
   await writeJson(directory, "settings", saved);
@@ -118,11 +120,12 @@ async function run(
   }
   await io.saveSafetensors(join(directory, files.last), job.module.subject().stateDict());
   if (settings.report) await writeReport(job, parts);
-  const { monitor, mode } = monitorOf(settings, validation !== undefined);
-  const best = history.best(monitor, mode === "max" ? "max" : "min");
+  const { monitor } = monitorOf(settings, validation !== undefined);
+  const value = saver.best?.value;
+  const at = value === undefined ? -1 : (history.history[monitor]?.indexOf(value) ?? -1);
   print(
     settings,
-    `${shown(directory)} is complete${best ? `; best epoch ${best.epoch + 1}: ${monitor} ${Number(best.value.toPrecision(5))}` : ""}`,
+    `${shown(directory)} is complete${value !== undefined && at >= 0 ? `; best epoch ${history.epoch[at] + 1}: ${monitor} ${Number(value.toPrecision(5))}` : ""}`,
   );
   return 0;
 }
@@ -182,7 +185,11 @@ function monitorOf({ checkpoint }: Settings, validated: boolean): { monitor: str
   return { monitor: checkpoint?.monitor ?? (validated ? "val_loss" : "loss"), mode: checkpoint?.mode };
 }
 
-function makeTrainer(settings: Settings, validated: boolean): Trainer {
+/** The trainer, and what keeps the best weights. */
+function makeTrainer(
+  settings: Settings,
+  validated: boolean,
+): { trainer: Trainer; saver: InstanceType<typeof callbacks.ModelCheckpoint> } {
   const { directory, earlyStopping, checkpoint, epochs, log } = settings;
   const { BackupAndRestore, EarlyStopping, ModelCheckpoint } = callbacks;
   const best = { ...monitorOf(settings, validated), saveBestOnly: true, saveWeightsOnly: true };
@@ -193,6 +200,7 @@ function makeTrainer(settings: Settings, validated: boolean): Trainer {
   );
   if (taken !== undefined) throw new UsageError(`trainer: ${taken} is decided by the other settings`);
   return asUsage("settings", () => {
+    const saver = new ModelCheckpoint(join(directory, files.best), best);
     const options: TrainerOptions = {
       ...more,
       ...{ maxEpochs: epochs, maxSteps: settings.maxSteps, directory, name: settings.name, seed: settings.seed },
@@ -211,7 +219,7 @@ function makeTrainer(settings: Settings, validated: boolean): Trainer {
               }),
             ]
           : []),
-        new ModelCheckpoint(join(directory, files.best), best),
+        saver,
         new Log(join(directory, files.log), settings),
         new Backup(directory, backup),
         ...(checkpoint?.everyNSteps
@@ -219,7 +227,7 @@ function makeTrainer(settings: Settings, validated: boolean): Trainer {
           : []),
       ],
     };
-    return new Trainer(options);
+    return { trainer: new Trainer(options), saver };
   });
 }
 

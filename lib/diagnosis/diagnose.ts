@@ -30,7 +30,7 @@ export interface Prechelt {
   /** GL: per cent by which the validation loss exceeds its lowest so far. */
   readonly generalizationLoss: number;
   /** PQ: GL over the training progress of the last five epochs (per mille by which their mean exceeds their lowest). */
-  readonly progressQuotient: number;
+  readonly progressQuotient: number | null;
   /** UP: how many strips of five epochs in a row, up to the last one, ended with a higher validation loss. */
   readonly successiveIncreases: number;
 }
@@ -480,7 +480,11 @@ function prechelt(train: readonly number[], validation: readonly number[]): Prec
   for (let end = validation.length - 1; end >= strip && validation[end] > validation[end - strip]; end -= strip) {
     successiveIncreases++;
   }
-  return { generalizationLoss, progressQuotient: generalizationLoss / progress, successiveIncreases };
+  return {
+    generalizationLoss,
+    progressQuotient: progress > 0 ? generalizationLoss / progress : null,
+    successiveIncreases,
+  };
 }
 
 const short = (x: number): string => String(Number(x.toPrecision(3)));

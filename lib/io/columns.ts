@@ -9,7 +9,14 @@ const MAX_CATEGORIES = 100;
 
 const NUMBER = /^[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|infinity|nan)$/i;
 const WHOLE = /^[+-]?\d+$/;
-const BOOLEAN: Readonly<Record<string, number>> = { true: 1, false: 0 };
+const BOOLEAN: ReadonlyMap<string, number> = new Map([
+  ["true", 1],
+  ["false", 0],
+]);
+const BITS: ReadonlyMap<string, number> = new Map([
+  ["1", 1],
+  ["0", 0],
+]);
 const RANGES: Partial<Record<DType, readonly [number, number]>> = {
   uint8: [0, 255],
   int32: [-(2 ** 31), 2 ** 31 - 1],
@@ -79,12 +86,15 @@ export function choose(names: readonly string[], choice: Choice, label: string):
   for (const name of [...wanted, ...Object.keys(dtypes), ...Object.keys(categories), ...Object.keys(fills)]) {
     if (!names.includes(name)) throw new FileError(`${label}: ${noColumn(name, names)}`);
   }
+  // A column may be called "constructor".
+  const own = <T>(of: Readonly<Record<string, T>>, name: string): T | undefined =>
+    Object.hasOwn(of, name) ? of[name] : undefined;
   return wanted.map((name) => ({
     name,
-    type: dtypes[name] ?? (name in categories ? "category" : undefined),
-    categories: categories[name],
-    fill: isFill(fill) ? fill : (fills[name] ?? "error"),
-    fillIsOwn: name in fills,
+    type: own(dtypes, name) ?? (own(categories, name) ? "category" : undefined),
+    categories: own(categories, name),
+    fill: isFill(fill) ? fill : (own(fills, name) ?? "error"),
+    fillIsOwn: Object.hasOwn(fills, name),
     isTarget: target.includes(name),
   }));
 }
@@ -168,6 +178,10 @@ export class ColumnBuilder {
 
   /** The next value, where the file has numbers and not their texts; of the type that the plan declares. */
   put(value: number | bigint | boolean, line: number): void {
+    if (this.kind === "text") {
+      this.push(String(value), line); // declared as categories
+      return;
+    }
     if (this.kind === "bigint") {
       const whole = BigInt(value);
       if (BigInt.asIntN(64, whole) !== whole) this.refuse(line, `${whole} does not fit in int64`);
@@ -181,7 +195,7 @@ export class ColumnBuilder {
   /** Follows what the values are, until one does not fit. */
   private guess(text: string, number: number | undefined, line: number): void {
     const numeric = isQuantity(text, number);
-    const kind = numeric ? "number" : text.toLowerCase() in BOOLEAN ? "bool" : "text";
+    const kind = numeric ? "number" : BOOLEAN.has(text.toLowerCase()) ? "bool" : "text";
     if (this.kind === "none") {
       this.kind = kind;
       // What was missing so far is missing as a text, too.
@@ -202,7 +216,7 @@ export class ColumnBuilder {
   }
 
   private boolean(text: string, line: number): number {
-    const value = BOOLEAN[text.toLowerCase()] ?? { 0: 0, 1: 1 }[text];
+    const value = BOOLEAN.get(text.toLowerCase()) ?? BITS.get(text);
     return value ?? this.refuse(line, `${JSON.stringify(text)} is not true, false, 1 or 0`);
   }
 

@@ -237,7 +237,7 @@ async function* batches(
         );
       }
       if (read++ === limit) {
-        if (lines.length > 0) yield { builders, lines };
+        if (lines.length > 0 || batch === Number.POSITIVE_INFINITY) yield { builders, lines };
         return;
       }
       const text = (i: number): string | null => {

@@ -3,7 +3,7 @@
 
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { describe } from "../check.js";
+import { checkOptions, describe } from "../check.js";
 import { defaultDevice, getDevice } from "../device/registry.js";
 import { FileError, ValueError } from "../errors.js";
 import { checkTensor } from "../ops/define.js";
@@ -28,6 +28,7 @@ const writable: readonly DType[] = ["uint8", "int32", "float32", "float64"];
  */
 export async function readIdx(source: Source, options: { device?: string } = {}): Promise<Tensor> {
   checkSource(source, "readIdx");
+  checkOptions(options, ["device"], "readIdx");
   const device = options.device === undefined ? defaultDevice() : getDevice(options.device);
   const label = labelOf(source);
   return withBytes(source, async (reader) => {

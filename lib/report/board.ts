@@ -77,7 +77,7 @@ export async function board(options: BoardOptions): Promise<Board> {
   };
 }
 
-/** A page: its name and the inner part. Undefined where the run is not there. */
+/** A page: its name and the inner part. */
 type View = { readonly title: string; readonly body: string };
 
 /** What the pages show, drawn anew when the files have changed and somebody is looking. */

@@ -134,9 +134,7 @@ function tiles(run: Run, diagnosis: Diagnosis | null): string {
   const last = progress.epoch.length - 1;
   const known = seconds.filter(Number.isFinite);
   const each = known.length ? known.reduce((a, b) => a + b, 0) / known.length : Number.NaN;
-  const [rated, perEpoch] = record.sizes?.train
-    ? ["samples per second", record.sizes.train]
-    : ["steps per second", record.batchesPerEpoch ?? 0];
+  const perEpoch = record.batchesPerEpoch ?? 0;
   const at = diagnosis?.bestEpoch === null || !diagnosis ? last : progress.epoch.indexOf(diagnosis.bestEpoch);
   const best = Object.keys(history)
     .filter((name) => name.startsWith("val_") || !history.val_loss)
@@ -149,7 +147,7 @@ function tiles(run: Run, diagnosis: Diagnosis | null): string {
     ...(best as [string, string][]),
     ["epochs", count(progress.epoch.length)],
     ...(known.length ? [["per epoch", duration(each)] as const] : []),
-    ...(perEpoch > 0 && each > 0 ? [[rated, count(Math.round(perEpoch / each))] as const] : []),
+    ...(perEpoch > 0 && each > 0 ? [["steps per second", count(Math.round(perEpoch / each))] as const] : []),
     ...(record.parameters !== undefined ? [["parameters", count(record.parameters)] as const] : []),
   ];
   return `<dl class="tiles">${list.map(([k, v]) => `<div><dt>${escapeText(k)}</dt><dd>${escapeText(v)}</dd></div>`).join("")}</dl>`;
@@ -186,7 +184,6 @@ function settings({ record, progress }: Run): string {
     ["threads", record.threads],
     ["seed", record.seed],
     ["batches an epoch", record.batchesPerEpoch],
-    ...Object.entries(record.sizes ?? {}).map(([k, v]) => [`${k} samples`, count(v)] as const),
     ...(progress.damaged ? [["damaged lines in the log", progress.damaged] as const] : []),
   ];
   const environment = all.filter(([, value]) => value !== undefined && value !== null);

@@ -7,8 +7,6 @@ import type { Evaluation } from "./evaluate.js";
 /** What `run.json` says; whatever is missing there is left out of the report. */
 export type Description = Partial<RunRecord> & {
   readonly name: string;
-  /** Samples by part, such as `train`. */
-  readonly sizes?: Readonly<Record<string, number>>;
 };
 
 /** What has happened in a run so far. */

@@ -203,12 +203,7 @@ export abstract class Model extends Module {
   ): Promise<Logs> {
     checkOptions(options, ["sampleWeight", "classWeight"], "trainOnBatch");
     const module = this.compiled("trainOnBatch");
-    const feed = new Feed(
-      leavesOf(x, module.home, "x"),
-      leavesOf(y, module.home, "y"),
-      weightOf(options.sampleWeight, module.home),
-      "trainOnBatch",
-    );
+    const feed = feedOfBatch(x, y, options.sampleWeight, module.home, "trainOnBatch");
     module.use("train", feed);
     module.weigh(options.classWeight);
     return this.trainerFor(module, { verbose: 0 }).trainBatch(module, feed.tensors);
@@ -218,12 +213,7 @@ export abstract class Model extends Module {
   async testOnBatch(x: ModelData, y: ModelData, options: { sampleWeight?: Samples } = {}): Promise<Logs> {
     checkOptions(options, ["sampleWeight"], "testOnBatch");
     const module = this.compiled("testOnBatch");
-    const feed = new Feed(
-      leavesOf(x, module.home, "x"),
-      leavesOf(y, module.home, "y"),
-      weightOf(options.sampleWeight, module.home),
-      "testOnBatch",
-    );
+    const feed = feedOfBatch(x, y, options.sampleWeight, module.home, "testOnBatch");
     module.use("test", feed);
     return this.trainerFor(module, { verbose: 0 }).test(module, [feed.tensors]);
   }
@@ -284,6 +274,10 @@ const isSamples = (x: unknown): boolean =>
 
 const weightOf = (weight: Samples | undefined, home: Home): Tensor | null =>
   weight === undefined || weight === null ? null : asTensor(weight, home, "sampleWeight");
+
+/** One batch's inputs, targets and weights. */
+const feedOfBatch = (x: ModelData, y: ModelData, weight: Samples | undefined, home: Home, op: string): Feed =>
+  new Feed(leavesOf(x, home, "x"), leavesOf(y, home, "y"), weightOf(weight, home), op);
 
 /** Data as tensors, or as something that gives batches. */
 function feedOf(

@@ -298,3 +298,12 @@ test("streams: bytes that come once, texts that go on, errors of both", async ()
   const broken = { write: (_: string, done: (error: Error) => void) => done(new Error("EPIPE")) };
   await expect(io.writeCsv(broken, [{ a: 1 }])).rejects.toThrow("EPIPE");
 });
+
+test("a limit that dropped rows exhaust; columns that are called as members of every object", async () => {
+  const text = "a,b\n,1\n,2\n3,3\n";
+  await expect(io.readCsv({ text }, { fill: "drop", limit: 2 })).rejects.toThrow(/no row without missing values/);
+  expect((await io.readCsv({ text }, { fill: "drop", limit: 3 })).length).toBe(1);
+  const table = await io.readCsv({ text: "constructor,toString\n1,constructor\n2,valueOf\n" });
+  expect(table.column("constructor").type).toBe("float32");
+  expect(table.column("toString").type).not.toBe("bool");
+});
