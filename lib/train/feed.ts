@@ -8,7 +8,6 @@ import { any } from "../ops/reduce.js";
 import { type TensorData, tensor } from "../tensor/create.js";
 import { type DType, isFloat } from "../tensor/dtype.js";
 import { show } from "../tensor/shape.js";
-import type { Storage } from "../tensor/storage.js";
 import { Tensor } from "../tensor/tensor.js";
 
 /** Samples of one input or output: a tensor, a typed array, or nested arrays; the first dimension counts them. */
@@ -141,7 +140,7 @@ export class Feed {
     const list = this.tensors;
     for (let i = 0; i < list.length; i++) {
       const t = list[i];
-      if (!isFloat(t.dtype) || clean.get(t.storage) === t.storage.version) continue;
+      if (!isFloat(t.dtype) || clean.get(t) === t.storage.version) continue;
       const [found] = await noGrad(() => any(ne(t, t))).data();
       if (Number(found) !== 0) {
         const inputs = this.x.tensors.length;
@@ -153,13 +152,13 @@ export class Feed {
               : "sampleWeight";
         throw new ValueError(`${op}: ${name} has NaN among its values; replace or leave out those samples`);
       }
-      clean.set(t.storage, t.storage.version);
+      clean.set(t, t.storage.version);
     }
   }
 }
 
-/** Storages without NaN, with the version that was looked at. */
-const clean = new WeakMap<Storage, number>();
+/** Tensors without NaN, with the version that was looked at. */
+const clean = new WeakMap<Tensor, number>();
 
 const named = (name: string, structure: Structure, i: number): string =>
   structure === null ? name : typeof structure === "number" ? `${name}[${i}]` : `${name}.${structure[i]}`;

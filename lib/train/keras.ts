@@ -6,9 +6,10 @@ import { noGrad } from "../graph/modes.js";
 import type { Saveable } from "../io/checkpoint.js";
 import type { Metric } from "../metrics/metric.js";
 import { LogSoftmax, Sigmoid, Softmax } from "../nn/activation.js";
+import { keepModes } from "../nn/mode.js";
 import type { Module } from "../nn/module.js";
-import { mul } from "../ops/elementwise.js";
-import { take } from "../ops/indexing.js";
+import { eq, mul } from "../ops/elementwise.js";
+import { maskedFill, take } from "../ops/indexing.js";
 import { reshape } from "../ops/movement.js";
 import { cast } from "../ops/pointwise.js";
 import { amax, amin, argmax, mean } from "../ops/reduce.js";
@@ -194,9 +195,11 @@ export class CompiledModule extends TrainModule {
   private async checkLabels(loss: Loss, output: Tensor, target: Tensor): Promise<void> {
     if (loss.family !== "labels" || (isFloat(target.dtype) && target.ndim === output.ndim && target.shape[1] !== 1))
       return;
-    const classes = loss.takes === "logits" && output.ndim > 1 ? output.shape[1] : output.shape[output.ndim - 1];
+    const classes = output.shape[output.ndim > 1 ? (loss.classDim ?? output.ndim - 1) : 0];
     const targets = this.#feeds.train?.y;
-    const all = targets?.structure === null ? targets.tensors[0] : target;
+    const given = targets?.structure === null ? targets.tensors[0] : target;
+    const { ignored } = loss;
+    const all = ignored === undefined ? given : noGrad(() => maskedFill(given, eq(given, ignored), 0));
     const [least, most] = await Promise.all([noGrad(() => amin(all)).data(), noGrad(() => amax(all)).data()]);
     const [low, high] = [Number(least[0]), Number(most[0])];
     if (low < 0 || high >= classes) {
@@ -215,16 +218,13 @@ export class CompiledModule extends TrainModule {
   /** A loss of probabilities on something else trains nonsense silently. */
   private async checkProbabilities(x: unknown, outputs: readonly Output[]): Promise<void> {
     const net = this.#net;
-    const parts = [...net.modules()];
-    const before = parts.map((m) => m.training);
+    const back = keepModes(net);
     net.eval();
     let values: { output: Tensor; logits: Tensor | undefined }[];
     try {
       values = noGrad(() => this.run(x));
     } finally {
-      parts.forEach((m, i) => {
-        if (m.training !== before[i]) m.train(before[i]);
-      });
+      back();
     }
     for (let i = 0; i < values.length; i++) {
       const { loss } = outputs[i];

@@ -113,6 +113,12 @@ export class Ledger implements LogSink {
     else addNumber(to, value as number, weight);
   }
 
+  /** The name of a Metric that another ledger has, too. */
+  shares(other: Ledger): string | undefined {
+    const theirs = new Set([...other.metrics.values()].map(({ metric }) => metric));
+    return [...this.metrics].find(([, { metric }]) => theirs.has(metric))?.[0];
+  }
+
   /** Values of the latest batch, those of metrics over the epoch so far. Waits for the device only where `wait` says so. */
   async latest(wait: boolean): Promise<Logs> {
     const logs: Logs = {};

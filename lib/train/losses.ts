@@ -24,6 +24,10 @@ export interface Loss {
   readonly name: string;
   readonly takes: Takes;
   readonly family: Family;
+  /** Where labels are: the dimension of the output that counts the classes (default: the last). */
+  readonly classDim?: number;
+  /** A label that does not count. */
+  readonly ignored?: number;
   /** One number for the batch. */
   mean(output: Tensor, target: Tensor, logits: Tensor | undefined): Tensor;
   /** One number a sample, for weights. */
@@ -258,8 +262,10 @@ function moduleLoss(module: Module): Loss {
     return flat.dtype === "int64" ? flat : cast(flat, "int64");
   };
   let each: Module | undefined;
+  const { ignoreIndex = -100 } = (module as { options?: { ignoreIndex?: number } }).options ?? {};
   return {
     ...{ name, takes, family },
+    ...(family === "labels" && { classDim: 1, ignored: ignoreIndex }),
     mean: (o, t) => checkLoss(module.forward(o, target(o, t)), name),
     samples: (o, t) => {
       const { options } = module as { options?: object };

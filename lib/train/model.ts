@@ -79,6 +79,8 @@ const FIT = [
  */
 export abstract class Model extends Module {
   #compiled: CompiledModule | null = null;
+  /** What predicts while nothing was compiled. */
+  #bare: CompiledModule | null = null;
   #stop: Trainer | null = null;
 
   /**
@@ -183,7 +185,8 @@ export abstract class Model extends Module {
     checkOptions(options, ["batchSize", "steps", "callbacks"], "predict");
     const { batchSize = 32 } = options;
     count("predict", "batchSize", batchSize, 1);
-    const module = this.#compiled ?? new CompiledModule(this, { loss: "mse", optimizer: "sgd" });
+    this.#bare ??= this.#compiled ? null : new CompiledModule(this, { loss: "mse", optimizer: "sgd" });
+    const module = this.#compiled ?? (this.#bare as CompiledModule);
     const feed = feedOf(x as FitData, null, undefined, module.home, "predict", { batchSize }, false);
     module.use("predict", feed instanceof Feed ? feed : null);
     const trainer = this.trainerFor(module, {

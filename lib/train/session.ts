@@ -16,6 +16,8 @@ export const evaluationHooks = {
 /** What is recorded of a module and kept between the Trainers that train it. */
 export class Session {
   readonly training = new Ledger(true);
+  /** A batch by itself was looked at. */
+  looked = false;
   constructor(readonly step: TrainStep) {}
   dispose(): void {
     this.step.dispose();

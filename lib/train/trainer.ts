@@ -124,7 +124,8 @@ export class Trainer implements Loop {
   }
 
   /**
-   * Ends training after the present batch. An epoch that is under way ends there: it is validated and reported.
+   * Ends training after the present batch. An epoch that is under way ends there: it is validated (unless `valCheckInterval`
+   * says when) and reported.
    */
   stop(reason: string): void {
     this.stopReason ??= reason;
@@ -219,13 +220,17 @@ export class Trainer implements Loop {
   async trainBatch(module: TrainModule, batch: Batch): Promise<Logs> {
     const fresh = this.take(module);
     if (fresh) await this.begin(module);
-    const { step, training } = this.session as Session;
+    const session = this.session as Session;
+    const { step, training } = session;
     module.subject().train();
     module.sink = training;
     training.reset();
     training.begin(rowsIn(batch));
     try {
-      await module.onFirstBatch(batch);
+      if (!session.looked) {
+        await module.onFirstBatch(batch);
+        session.looked = true;
+      }
       await step.run(batch, true, 0);
       this.globalStep++;
       return await training.epoch();
@@ -372,7 +377,6 @@ export class Trainer implements Loop {
     const rows = direct ? batches.rows : null;
     let first = this.firstBatch;
     this.firstBatch = false;
-    let checked = -1;
     try {
       while (this.done < most) {
         let batch: Batch = null;
@@ -408,8 +412,13 @@ export class Trainer implements Loop {
         const wait = this.pace.step();
         if (wait) await wait;
         if (validated && every !== undefined && this.done % interval === 0) {
-          checked = this.done;
           this.validation = await this.evaluate("validate", module, val, limited(settings.limits.validate, val.length));
+          const both = training.shares(evaluationOf(module, "validate", settings.compile).ledger);
+          if (both !== undefined) {
+            throw new ValueError(
+              `log: ${both} is one Metric for training and validation; with valCheckInterval, in the middle of an epoch, each needs its own`,
+            );
+          }
           module.sink = training;
         }
         if (this.isOver()) break;
@@ -424,11 +433,14 @@ export class Trainer implements Loop {
       );
     }
     if (!complete && this.interrupted) return;
-    if (complete && step.finish()) this.globalStep++;
+    if (complete && step.finish()) {
+      this.globalStep++;
+      if (stepwise) this.schedule("step", this.globalStep, {});
+    }
     await this.pace.rest();
     // Before the validation, which may use the same Metric objects.
     const means = await training.epoch();
-    if (validated && checked !== this.done && every === undefined) {
+    if (validated && every === undefined) {
       this.validation = await this.evaluate("validate", module, val, limited(settings.limits.validate, val.length));
     }
     const after = new Ledger(false);
@@ -450,12 +462,18 @@ export class Trainer implements Loop {
     return { ...training, ...this.validation };
   }
 
+  /** Is it a value of the validation, in an epoch without one? */
+  private unvalidated(name: string): boolean {
+    return this.validates && name.startsWith("val_") && Object.keys(this.validation).length === 0;
+  }
+
   /** Steps the schedules that are due. */
   private schedule(interval: "epoch" | "step", count: number, logs: Logs): void {
     for (const { schedule } of this.plans) {
       if (schedule?.interval !== interval || count % schedule.frequency !== 0) continue;
       const { scheduler, monitor } = schedule;
       if (!(scheduler instanceof ReduceLROnPlateau)) scheduler.step();
+      else if (this.unvalidated(monitor)) continue;
       else if (monitor in logs) scheduler.step(logs[monitor]);
       else {
         throw new ValueError(

@@ -6,6 +6,7 @@ import { afterAll, expect, test } from "vitest";
 import {
   type Batch,
   Callback,
+  callbacks,
   crossEntropy,
   data,
   type Logs,
@@ -331,4 +332,56 @@ test("mistakes", async () => {
   })();
   await expect(told({ maxEpochs: 1 }).fit(silent, loader(2))).rejects.toThrow(/must be one number, got shape \[2\]/);
   expect(() => make().stateDict()).toThrow(/of a run/);
+});
+
+test("schedules: the last update of data without a length counts, epochs without a validation do not", async () => {
+  const rates: number[] = [];
+  const tries = async (source: unknown) => {
+    class Halved extends Line {
+      override configureOptimizers() {
+        const optimizer = new optim.SGD(this.parameters(), { lr: 1 });
+        return {
+          optimizer,
+          lrScheduler: { scheduler: new optim.StepLR(optimizer, 1, 0.5), interval: "step" as const },
+        };
+      }
+    }
+    const trainer = make({ maxEpochs: 1, accumulateGradBatches: 2 });
+    await trainer.fit(new Halved(), source as never);
+    rates.push(trainer.optimizers[0].paramGroups[0].lr);
+  };
+  const batches = [0, 1, 2].map(() => [x, x.mul(3)]);
+  await tries(batches);
+  await tries(() =>
+    (function* () {
+      yield* batches;
+    })(),
+  );
+  expect(rates).toEqual([0.25, 0.25]);
+
+  class Plateau extends Line {
+    override validationStep([a, b]: [Tensor, Tensor]) {
+      this.log("val_loss", this.forward(a).sub(b).square().mean());
+    }
+    override configureOptimizers() {
+      const optimizer = new optim.SGD(this.parameters(), { lr: 0.01 });
+      return { optimizer, lrScheduler: new optim.ReduceLROnPlateau(optimizer, { patience: 0 }) };
+    }
+  }
+  const trainer = make({ maxEpochs: 2, checkValEveryNEpoch: 2 });
+  await trainer.fit(new Plateau(), batches as never, batches as never);
+  expect(trainer.optimizers[0].paramGroups[0].lr).toBe(0.01);
+});
+
+test("labels that do not count, NaN in another part of a tensor, hooks that are left out", async () => {
+  const model = new nn.Sequential([new nn.Linear(2, 3)]);
+  model.compile({ loss: new nn.CrossEntropyLoss() });
+  const labels = tensor([0, -100, 2, 1], { dtype: "int64" });
+  const idle = new callbacks.LambdaCallback({ onEpochEnd: undefined } as object);
+  await model.fit(rand([4, 2]), labels, { verbose: 0, callbacks: [idle] });
+  const all = tensor([[1], [2], [Number.NaN]]);
+  const line = new nn.Sequential([new nn.Linear(1, 1)]);
+  line.compile({ loss: "mse" });
+  await line.fit(all.narrow(0, 0, 2), tensor([[1], [2]]), { verbose: 0 });
+  await expect(line.fit(all, tensor([[1], [2], [3]]), { verbose: 0 })).rejects.toThrow(/NaN/);
 });

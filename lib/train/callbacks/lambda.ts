@@ -25,8 +25,9 @@ export class LambdaCallback extends Callback {
     super();
     checkOptions(hooks, HOOKS, "LambdaCallback");
     for (const [name, fn] of Object.entries(hooks)) {
-      if (fn !== undefined) checkFunction(fn, `LambdaCallback: ${name}`);
+      if (fn === undefined) continue;
+      checkFunction(fn, `LambdaCallback: ${name}`);
+      Object.assign(this, { [name]: fn });
     }
-    Object.assign(this, hooks);
   }
 }
