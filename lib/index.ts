@@ -11,7 +11,7 @@ export { checkpoint } from "./graph/checkpoint.js";
 export { type Compiled, compile } from "./graph/compile.js";
 export { type BackwardContext, type CustomFunction, customGrad, type ForwardContext } from "./graph/custom.js";
 export { type GradcheckOptions, gradcheck, gradgradcheck, type TensorFunction } from "./graph/gradcheck.js";
-export { detectAnomaly, enableGrad, isGradEnabled, noGrad } from "./graph/modes.js";
+export { autocast, detectAnomaly, enableGrad, type HalfType, isGradEnabled, noGrad } from "./graph/modes.js";
 export type { Program } from "./graph/program.js";
 export { type GradOptions, grad, hessian, jacobian, jvp, type Tree, valueAndGrad, vjp } from "./graph/transforms.js";
 export * as io from "./io/index.js";

@@ -44,13 +44,14 @@ function run(
 ): (Tensor | null)[] {
   const createGraph = options.createGraph ?? false;
   const retainGraph = options.retainGraph ?? createGraph;
-  const before = modes.grad;
+  const before = { grad: modes.grad, autocast: modes.autocast };
   modes.grad = createGraph;
+  modes.autocast = null; // the forward pass has chosen the dtypes
   const pass = new Pass(createGraph, retainGraph);
   try {
     return pass.run(roots, rootGrads, wanted, op);
   } finally {
-    modes.grad = before;
+    Object.assign(modes, before);
     pass.end();
   }
 }

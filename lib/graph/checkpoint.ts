@@ -4,7 +4,7 @@ import { AutogradError } from "../errors.js";
 import { inScope, Scope } from "../tensor/scope.js";
 import { Tensor } from "../tensor/tensor.js";
 import type { Scalar } from "./encode.js";
-import { enableGrad, modes } from "./modes.js";
+import { enableGrad, modes, withAutocast } from "./modes.js";
 import { type GradNode, type Kept, keeping, type Recomputed } from "./tape.js";
 
 // biome-ignore lint/suspicious/noExplicitAny: arguments are passed through
@@ -47,6 +47,7 @@ class Frame {
   private readonly tensors: readonly Tensor[];
   private readonly versions: readonly number[];
   private readonly draws: Draws = { list: [], next: -1 };
+  private readonly autocast = modes.autocast;
   /** Number of values that were not kept, and of those whose node may still ask. */
   private count = 0;
   private wanted = 0;
@@ -137,7 +138,7 @@ class Frame {
         if (!this.isKept(tensor, stands)) values.push({ tensor: inScope(null, () => tensor.detach()), version });
         return forgotten;
       };
-      run(collect, this.draws, () => enableGrad(() => this.fn(...args)));
+      run(collect, this.draws, () => withAutocast(this.autocast, () => enableGrad(() => this.fn(...args))));
     });
     scope.close(new Set());
     if (values.length !== this.count) {

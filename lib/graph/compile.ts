@@ -253,6 +253,7 @@ class Recording {
   readonly device: Device;
   readonly program: Program;
   private readonly grad = modes.grad;
+  private readonly autocast = modes.autocast;
   private readonly guards: readonly (() => boolean)[];
   private readonly effects: readonly (() => void)[];
   private readonly scalars: readonly Scalar[];
@@ -342,7 +343,7 @@ class Recording {
 
   /** True when the recording is right for the present state of the host. */
   holds(): boolean {
-    if (this.grad !== modes.grad) return false;
+    if (this.grad !== modes.grad || this.autocast !== modes.autocast) return false;
     const { guards, real } = this;
     for (let i = 0; i < guards.length; i++) if (!guards[i]()) return false;
     for (let i = 0; i < real.length; i++) if (!real[i].storage.alive) return false;

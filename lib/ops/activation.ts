@@ -3,6 +3,7 @@
 import { ShapeError, ValueError } from "../errors.js";
 import { normalizeAxis, show } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { widened } from "./autocast.js";
 import { checkTensor, installMethods, type MethodsOf, recording } from "./define.js";
 import {
   abs,
@@ -253,7 +254,7 @@ const softplusOp = define({
 /** log(1 + e^(beta·x)) / beta, and x itself where beta·x is above `threshold`. */
 export function softplus(x: Tensor, beta = 1, threshold = 20): Tensor {
   if (finite(beta, "beta", "softplus") === 0) throw new ValueError("softplus: beta must not be 0");
-  return softplusOp.apply(x, beta, finite(threshold, "threshold", "softplus"));
+  return softplusOp.apply(widened(checkTensor(x, "softplus")), beta, finite(threshold, "threshold", "softplus"));
 }
 
 const siluOp = define({

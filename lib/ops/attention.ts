@@ -5,10 +5,12 @@ import { isFloat } from "../tensor/dtype.js";
 import { broadcastShapes, type Shape, sameShape, show } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { tril } from "./arrange.js";
+import { halfFor } from "./autocast.js";
 import { apply, checkFloat, checkTensor, type Input, type OpDef, Scalar } from "./define.js";
 import { add, exp, log, mul, sub, where } from "./elementwise.js";
 import { matmul } from "./matmul.js";
 import { expand, transpose } from "./movement.js";
+import { cast } from "./pointwise.js";
 import { dropout } from "./random.js";
 import { amax, sum } from "./reduce.js";
 import { softmax } from "./softmax.js";
@@ -138,7 +140,10 @@ export function scaledDotProductAttention(
     throw new DTypeError(`${op}: the mask must be bool or floats, got ${mask.dtype}`);
   }
   const setting = { causal: isCausal, scale };
-  const y = dropoutP === 0 ? byKernel(query, key, value, mask, setting) : undefined;
-  if (y) return y;
+  const half = halfFor(query, key, value);
+  // Operands and result have 16 bits; the kernel's scores and sums need more.
+  const [q, k, v] = half ? [query, key, value].map((x) => cast(cast(x, half), "float32")) : [query, key, value];
+  const y = dropoutP === 0 ? byKernel(q, k, v, mask, setting) : undefined;
+  if (y) return half ? cast(y, half) : y;
   return matmul(dropout(softmax(scoresOf(query, key, mask, setting), -1), dropoutP), value); // …×L×S · …×S×F → …×L×F
 }

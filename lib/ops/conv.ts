@@ -4,6 +4,7 @@ import { resultType } from "../tensor/dtype.js";
 import { checkShape, type Shape, show } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { pad } from "./arrange.js";
+import { lowered } from "./autocast.js";
 import {
   apply1,
   checkFloat,
@@ -116,10 +117,11 @@ function prepare(x: Tensor, weight: Tensor, options: ConvOptions | ConvTranspose
   const batched = x.ndim === dims + 2;
   const full = (v: number[], fill: number): number[] => (dims === 1 ? [fill, v[0]] : v);
   const shaped = (t: Tensor): Tensor => (dims === 1 ? unsqueeze(t, -2) : t);
-  const dtype = resultType([x, weight]);
+  const [input, w, b] = lowered(x, weight, bias);
+  const dtype = resultType([input, w]);
   return {
-    x: shaped(cast(batched ? x : unsqueeze(x, 0), dtype)),
-    w: shaped(cast(weight, dtype)),
+    x: shaped(cast(batched ? input : unsqueeze(input, 0), dtype)),
+    w: shaped(cast(w, dtype)),
     groups,
     stride: full(perDim(options.stride ?? 1, dims, op, "stride", 1), 1),
     dilation: full(perDim(options.dilation ?? 1, dims, op, "dilation", 1), 1),
@@ -127,11 +129,11 @@ function prepare(x: Tensor, weight: Tensor, options: ConvOptions | ConvTranspose
     /** Adds the bias and takes the dimensions that were added away. */
     finish(y: Tensor): Tensor {
       let out = y;
-      if (bias) {
-        if (bias.ndim !== 1 || bias.shape[0] !== y.shape[1]) {
-          throw new ShapeError(`${op}: bias ${show(bias.shape)} must be [${y.shape[1]}], one for each output channel`);
+      if (b) {
+        if (b.ndim !== 1 || b.shape[0] !== y.shape[1]) {
+          throw new ShapeError(`${op}: bias ${show(b.shape)} must be [${y.shape[1]}], one for each output channel`);
         }
-        out = add(out, reshape(bias, [-1, 1, 1]));
+        out = add(out, reshape(b, [-1, 1, 1]));
       }
       if (dims === 1) out = squeeze(out, -2);
       return batched ? out : squeeze(out, 0);

@@ -7,7 +7,7 @@ import { getDevice } from "../device/registry.js";
 import { DeviceError, DTypeError, ValueError } from "../errors.js";
 import type { Operand } from "../graph/encode.js";
 import { Scalar } from "../graph/encode.js";
-import { modes, noGrad } from "../graph/modes.js";
+import { modes, noGrad, withAutocast } from "../graph/modes.js";
 import { streamOf } from "../graph/stream.js";
 import {
   type Edge,
@@ -120,7 +120,7 @@ export function apply<X>(
     emit(device, kernel, attrs, outs, inputs, work);
   } else if (def.compose) {
     const compose = def.compose;
-    outs = noGrad(() => compose(inputs, attrs, extra)).map((t) => (t.node ? t.detach() : t));
+    outs = noGrad(() => withAutocast(null, () => compose(inputs, attrs, extra))).map((t) => (t.node ? t.detach() : t));
   } else {
     throw new DeviceError(`${def.name}: device ${device.name} has no kernel "${kernel}"; update its binary`);
   }

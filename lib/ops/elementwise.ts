@@ -15,6 +15,8 @@ const CROSS: SavesOnly = {
   saves: (needs: Needs) => ({ inputs: [...(needs[1] ? [0] : []), ...(needs[0] ? [1] : [])] }),
 };
 const FLOAT = { domain: "float" } as const;
+/** Autocast computes these in float32: 16 bits overflow, or lose what matters. */
+const WIDE = { domain: "float", wide: true } as const;
 const INTEGER = { domain: "integer" } as const;
 const PREDICATE = { predicate: true } as const;
 
@@ -84,6 +86,7 @@ const powExponentGradDef: PointwiseDef = {
 /** x to the power y. */
 export const [pow, pow_] = binary({
   name: "pow",
+  wide: true,
   saves: (needs) => ({ inputs: [0, 1], outputs: needs[1] ? [0] : [] }),
   grad: (g, { inputs: [x, y], outputs: [out], needs }) => [
     needs[0] && pointwise(powBaseGradDef, [g, x, y]),
@@ -141,7 +144,7 @@ export const [square, square_] = unary({ name: "square", ...IN, grad: (g, { inpu
 /** 1 / x. */
 export const [reciprocal, reciprocal_] = unary({
   name: "reciprocal",
-  ...FLOAT,
+  ...WIDE,
   ...OUT,
   grad: (g, { outputs: [y] }) => [neg(mul(g, square(y)))],
 });
@@ -155,7 +158,7 @@ export const [sqrt, sqrt_] = unary({
 /** 1 / √x. */
 export const [rsqrt, rsqrt_] = unary({
   name: "rsqrt",
-  ...FLOAT,
+  ...WIDE,
   ...OUT,
   grad: (g, { outputs: [y] }) => [mul(g, mul(mul(y, square(y)), -0.5))],
 });
@@ -163,41 +166,41 @@ export const [rsqrt, rsqrt_] = unary({
 // ---- exponentials and logarithms
 
 /** eˣ. */
-export const [exp, exp_] = unary({ name: "exp", ...FLOAT, ...OUT, grad: (g, { outputs: [y] }) => [mul(g, y)] });
+export const [exp, exp_] = unary({ name: "exp", ...WIDE, ...OUT, grad: (g, { outputs: [y] }) => [mul(g, y)] });
 /** 2ˣ. */
 export const [exp2, exp2_] = unary({
   name: "exp2",
-  ...FLOAT,
+  ...WIDE,
   ...OUT,
   grad: (g, { outputs: [y] }) => [mul(g, mul(y, Math.LN2))],
 });
 /** eˣ − 1, accurate near 0. */
 export const [expm1, expm1_] = unary({
   name: "expm1",
-  ...FLOAT,
+  ...WIDE,
   ...OUT,
   grad: (g, { outputs: [y] }) => [mul(g, add(y, 1))],
 });
 /** Natural logarithm. */
-export const [log, log_] = unary({ name: "log", ...FLOAT, ...IN, grad: (g, { inputs: [x] }) => [div(g, x)] });
+export const [log, log_] = unary({ name: "log", ...WIDE, ...IN, grad: (g, { inputs: [x] }) => [div(g, x)] });
 /** Logarithm to base 2. */
 export const [log2, log2_] = unary({
   name: "log2",
-  ...FLOAT,
+  ...WIDE,
   ...IN,
   grad: (g, { inputs: [x] }) => [div(g, mul(x, Math.LN2))],
 });
 /** Logarithm to base 10. */
 export const [log10, log10_] = unary({
   name: "log10",
-  ...FLOAT,
+  ...WIDE,
   ...IN,
   grad: (g, { inputs: [x] }) => [div(g, mul(x, Math.LN10))],
 });
 /** log(1 + x), accurate near 0. */
 export const [log1p, log1p_] = unary({
   name: "log1p",
-  ...FLOAT,
+  ...WIDE,
   ...IN,
   grad: (g, { inputs: [x] }) => [div(g, add(x, 1))],
 });
@@ -211,21 +214,21 @@ export const [cos, cos_] = unary({ name: "cos", ...FLOAT, ...IN, grad: (g, { inp
 /** Tangent of x radians. */
 export const [tan, tan_] = unary({
   name: "tan",
-  ...FLOAT,
+  ...WIDE,
   ...OUT,
   grad: (g, { outputs: [y] }) => [mul(g, add(square(y), 1))],
 });
 /** Inverse sine, in radians. */
 export const [asin, asin_] = unary({
   name: "asin",
-  ...FLOAT,
+  ...WIDE,
   ...IN,
   grad: (g, { inputs: [x] }) => [mul(g, rsqrt(sub(1, square(x))))],
 });
 /** Inverse cosine, in radians. */
 export const [acos, acos_] = unary({
   name: "acos",
-  ...FLOAT,
+  ...WIDE,
   ...IN,
   grad: (g, { inputs: [x] }) => [neg(mul(g, rsqrt(sub(1, square(x)))))],
 });
@@ -237,9 +240,9 @@ export const [atan, atan_] = unary({
   grad: (g, { inputs: [x] }) => [div(g, add(square(x), 1))],
 });
 /** Hyperbolic sine. */
-export const [sinh, sinh_] = unary({ name: "sinh", ...FLOAT, ...IN, grad: (g, { inputs: [x] }) => [mul(g, cosh(x))] });
+export const [sinh, sinh_] = unary({ name: "sinh", ...WIDE, ...IN, grad: (g, { inputs: [x] }) => [mul(g, cosh(x))] });
 /** Hyperbolic cosine. */
-export const [cosh, cosh_] = unary({ name: "cosh", ...FLOAT, ...IN, grad: (g, { inputs: [x] }) => [mul(g, sinh(x))] });
+export const [cosh, cosh_] = unary({ name: "cosh", ...WIDE, ...IN, grad: (g, { inputs: [x] }) => [mul(g, sinh(x))] });
 /** Hyperbolic tangent. */
 export const [tanh, tanh_] = unary({
   name: "tanh",
@@ -396,7 +399,7 @@ export const [hypot, hypot_] = binary({
 /** log(eˣ + eʸ), without overflow. */
 export const [logaddexp] = binary({
   name: "logaddexp",
-  ...FLOAT,
+  ...WIDE,
   saves: { inputs: [0, 1], outputs: [0] },
   grad: (g, { inputs: [x, y], outputs: [out], needs }) => {
     // Both −∞ (or +∞): equal shares.

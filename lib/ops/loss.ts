@@ -8,6 +8,7 @@ import { sameShape, show } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { logSigmoid, relu, sigmoid } from "./activation.js";
 import { cat } from "./arrange.js";
+import { widened } from "./autocast.js";
 import { apply, apply1, checkFloat, checkTensor, type Input, type OpDef, Scalar } from "./define.js";
 import {
   abs,
@@ -77,6 +78,7 @@ function checkSetting(ok: boolean, what: string, op: string): void {
 const squaredErrorDef: PointwiseDef = {
   name: "squaredError",
   domain: "float",
+  wide: true,
   saves: { inputs: [0, 1] },
   grad: (g, { inputs: [x, t], needs }) => {
     const d = pointwise(squaredErrorGradDef, [g, x, t]);
@@ -102,7 +104,12 @@ export function mseLoss(input: Tensor, target: Tensor, options: LossOptions = {}
   return reduced(pointwise(squaredErrorDef, [input, target]), options.reduction, "mseLoss");
 }
 
-const absoluteErrorDef: PointwiseDef = { name: "absoluteError", domain: "float", compose: (x, t) => abs(sub(x, t)) };
+const absoluteErrorDef: PointwiseDef = {
+  name: "absoluteError",
+  domain: "float",
+  wide: true,
+  compose: (x, t) => abs(sub(x, t)),
+};
 /** Absolute differences |input − target|; the gradient where they are equal is 0. */
 export function l1Loss(input: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
   checkOptions(options, ["reduction"], "l1Loss");
@@ -113,6 +120,7 @@ export function l1Loss(input: Tensor, target: Tensor, options: LossOptions = {})
 const huberDef: PointwiseDef = {
   name: "huber",
   domain: "float",
+  wide: true,
   compose: (x, t, delta) => {
     const d = abs(sub(x, t));
     const near = minimum(d, delta);
@@ -250,7 +258,7 @@ function nll(logp: Tensor, target: Tensor, options: CrossEntropyOptions, op: str
 export function nllLoss(input: Tensor, target: Tensor, options: NllOptions = {}): Tensor {
   checkOptions(options, ["reduction", "weight", "ignoreIndex"], "nllLoss");
   checkClasses(input, target, options.weight, "nllLoss");
-  return nll(input, target, options, "nllLoss");
+  return nll(widened(input), target, options, "nllLoss");
 }
 
 /**
@@ -330,7 +338,8 @@ const crossEntropyDef: OpDef<LabelLoss> = {
   },
 };
 
-function crossEntropyOfLabels(input: Tensor, target: Tensor, options: CrossEntropyOptions): Tensor {
+function crossEntropyOfLabels(logits: Tensor, target: Tensor, options: CrossEntropyOptions): Tensor {
+  const input = widened(logits);
   const { ignoreIndex = -100, reduction = "mean" } = options;
   const mode = REDUCTIONS.indexOf(reduction);
   if (mode < 0) return reduced(input, reduction, "crossEntropy"); // says what is wrong
@@ -361,6 +370,7 @@ const weighted = (loss: Tensor, weight: Tensor | null | undefined): Tensor => (w
 const bceDef: PointwiseDef = {
   name: "binaryCrossEntropy",
   domain: "float",
+  wide: true,
   compose: (x, t) => neg(add(mul(t, maximum(log(x), -100)), mul(sub(1, t), maximum(log1p(neg(x)), -100)))),
   saves: { inputs: [0, 1] },
   grad: (g, { inputs: [x, t], needs }) => [
@@ -383,6 +393,7 @@ export function binaryCrossEntropy(input: Tensor, target: Tensor, options: BceOp
 const bceLogitsDef: PointwiseDef = {
   name: "binaryCrossEntropyWithLogits",
   domain: "float",
+  wide: true,
   compose: (x, t, p) => sub(mul(sub(1, t), x), mul(share(t, p), logSigmoid(x))),
   saves: { inputs: [0, 1, 2] },
   grad: (g, { inputs: [x, t, p], needs }) => [
@@ -430,7 +441,8 @@ export function klDiv(
 ): Tensor {
   checkOptions(options, ["reduction", "logTarget"], "klDiv");
   checkPair(input, target, "klDiv");
-  const loss = options.logTarget ? mul(exp(target), sub(target, input)) : sub(entropy(target), mul(target, input));
+  const [x, t] = [widened(input), widened(target)];
+  const loss = options.logTarget ? mul(exp(t), sub(t, x)) : sub(entropy(t), mul(t, x));
   if (options.reduction !== "batchMean") return reduced(loss, options.reduction, "klDiv");
   return div(sum(loss), input.ndim > 0 ? input.shape[0] : 1);
 }
@@ -440,6 +452,7 @@ export function klDiv(
 const hingeEmbeddingDef: PointwiseDef = {
   name: "hingeEmbedding",
   domain: "float",
+  wide: true,
   compose: (x, y, margin) => add(where(eq(y, -1), mul(x, 0), x), where(eq(y, 1), mul(x, 0), relu(sub(margin, x)))),
 };
 /** x where y is 1, max(0, margin − x) where y is −1. */
@@ -464,7 +477,8 @@ export function marginRankingLoss(
   checkOptions(options, ["reduction", "margin"], "marginRankingLoss");
   checkPair(a, b, "marginRankingLoss");
   checkPair(a, target, "marginRankingLoss");
-  return reduced(relu(sub(options.margin ?? 0, mul(target, sub(a, b)))), options.reduction, "marginRankingLoss");
+  const gap = sub(widened(a), widened(b));
+  return reduced(relu(sub(options.margin ?? 0, mul(target, gap))), options.reduction, "marginRankingLoss");
 }
 
 /** 1 − cos(a, b) where y is 1, max(0, cos(a, b) − margin) where y is −1, for vectors [N, D] (or [D]). */
@@ -512,7 +526,7 @@ export function tripletMarginLoss(
 export function softMarginLoss(input: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
   checkOptions(options, ["reduction"], "softMarginLoss");
   checkPair(input, target, "softMarginLoss");
-  return reduced(neg(logSigmoid(mul(input, target))), options.reduction, "softMarginLoss");
+  return reduced(neg(logSigmoid(mul(widened(input), target))), options.reduction, "softMarginLoss");
 }
 
 // ---- likelihoods
@@ -521,6 +535,7 @@ export function softMarginLoss(input: Tensor, target: Tensor, options: LossOptio
 const stirlingDef: PointwiseDef = {
   name: "stirling",
   domain: "float",
+  wide: true,
   compose: (t) => {
     const safe = maximum(t, 1);
     const approximate = add(sub(mul(safe, log(safe)), safe), mul(log(mul(safe, 2 * Math.PI)), 0.5));
@@ -539,7 +554,8 @@ export function poissonNllLoss(
   checkOptions(options, ["reduction", "logInput", "full", "eps"], "poissonNllLoss");
   const { logInput = true, full = false, eps = 1e-8, reduction } = options;
   checkPair(input, target, "poissonNllLoss");
-  let loss = logInput ? sub(exp(input), mul(target, input)) : sub(input, mul(target, log(add(input, eps))));
+  const x = widened(input);
+  let loss = logInput ? sub(exp(x), mul(target, x)) : sub(x, mul(target, log(add(x, eps))));
   if (full) loss = add(loss, pointwise(stirlingDef, [target]));
   return reduced(loss, reduction, "poissonNllLoss");
 }
@@ -564,8 +580,8 @@ export function gaussianNllLoss(
   if (!sameShape(v.shape, input.shape) && !sameShape(v.shape, [...lead, 1])) {
     throw new ShapeError(`${op}: variance ${show(variance.shape)} does not fit input ${show(input.shape)}`);
   }
-  const safe = maximum(expand(v, input.shape), eps);
-  let loss = mul(add(log(safe), div(square(sub(input, target)), safe)), 0.5);
+  const safe = maximum(expand(widened(v), input.shape), eps);
+  let loss = mul(add(log(safe), div(square(sub(widened(input), target)), safe)), 0.5);
   if (full) loss = add(loss, 0.5 * Math.log(2 * Math.PI));
   return reduced(loss, reduction, op);
 }

@@ -1,9 +1,11 @@
 // Matrix products. Shapes in comments: … batch dimensions, M×K · K×N → M×N.
 import { ShapeError } from "../errors.js";
 import type { View } from "../graph/encode.js";
+import { modes } from "../graph/modes.js";
 import { resultType } from "../tensor/dtype.js";
 import { broadcastShapes, type Shape, show } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { lowered } from "./autocast.js";
 import {
   apply1,
   checkTensor,
@@ -76,7 +78,7 @@ const alone = ({ storage, dtype, offset, shape, strides }: Tensor): View => ({
 
 /**
  * Matrix product with PyTorch's rules: vectors are promoted to matrices and demoted again, leading dimensions are
- * batches and broadcast. Both operands have one dtype after promotion.
+ * batches and broadcast. Both operands have one dtype after promotion, under `autocast` that of 16 bits.
  *
  * @throws ShapeError when the inner sizes differ.
  * @example
@@ -90,7 +92,6 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
       `matmul: shapes ${show(a.shape)} and ${show(b.shape)}: both need at least one dimension; use mul for scalars`,
     );
   }
-  const dtype = resultType([a, b]);
   const inner = b.ndim === 1 ? b.shape[0] : b.shape[b.ndim - 2];
   if (a.shape[a.ndim - 1] !== inner) {
     throw new ShapeError(
@@ -98,10 +99,12 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
         `(${a.shape[a.ndim - 1]}) must equal the ${b.ndim === 1 ? "only" : "second-to-last"} dimension of the second (${inner})`,
     );
   }
-  if (a.ndim === 2 && b.ndim === 2 && a.dtype === b.dtype) return product(a, b);
+  if (a.ndim === 2 && b.ndim === 2 && a.dtype === b.dtype && modes.autocast === null) return product(a, b);
   return operation(() => {
-    let x = cast(a, dtype);
-    let y = cast(b, dtype);
+    const factors = lowered(a, b);
+    const dtype = resultType(factors);
+    let [x, y] = factors.map((t) => cast(t, dtype));
+    if (x.ndim === 2 && y.ndim === 2) return product(x, y);
     if (a.ndim === 1) x = reshape(x, [1, a.shape[0]]);
     if (b.ndim === 1) y = reshape(y, [b.shape[0], 1]);
     const [m, k] = x.shape.slice(-2);
@@ -165,8 +168,9 @@ export function mv(a: Tensor, x: Tensor): Tensor {
 export function addmm(x: Tensor, a: Tensor, b: Tensor, { beta = 1, alpha = 1 } = {}): Tensor {
   checkTensor(x, "addmm");
   return operation(() => {
-    const product = alpha === 1 ? mm(a, b) : mul(mm(a, b), alpha);
-    return add(beta === 1 ? x : mul(x, beta), product);
+    const [y, p, q] = lowered(x, a, b);
+    const product = alpha === 1 ? mm(p, q) : mul(mm(p, q), alpha);
+    return add(beta === 1 ? y : mul(y, beta), product);
   });
 }
 
@@ -199,8 +203,9 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor 
     );
   }
   return operation(() => {
-    const y = matmul(x, transpose(weight, 0, 1));
-    return bias ? add(y, bias) : y;
+    const [input, w, b] = lowered(x, weight, bias);
+    const y = matmul(input, transpose(w, 0, 1));
+    return b ? add(y, b) : y;
   });
 }
 

@@ -3,6 +3,7 @@ import { ShapeError, ValueError } from "../errors.js";
 import { noGrad } from "../graph/modes.js";
 import { normalizeAxis, numelOf, type Shape, sameShape, show } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { widened } from "./autocast.js";
 import {
   apply,
   apply1,
@@ -124,8 +125,9 @@ function checkTrailing(x: Tensor, normalizedShape: number | Shape, op: string): 
  * @example
  * layerNorm(x, [64], { weight, bias });
  */
-export function layerNorm(x: Tensor, normalizedShape: number | Shape, options: AffineOptions = {}): Tensor {
-  const shape = checkTrailing(x, normalizedShape, "layerNorm");
+export function layerNorm(input: Tensor, normalizedShape: number | Shape, options: AffineOptions = {}): Tensor {
+  const shape = checkTrailing(input, normalizedShape, "layerNorm");
+  const x = widened(input);
   const { weight, bias, eps = 1e-5 } = options;
   checkParameter(weight, shape, "weight", "layerNorm");
   checkParameter(bias, shape, "bias", "layerNorm");
@@ -144,11 +146,12 @@ const rmsScaleDef: PointwiseDef = {
  * Normalization", 2019. The default eps is the smallest of x's dtype above 1, as in PyTorch.
  */
 export function rmsNorm(
-  x: Tensor,
+  input: Tensor,
   normalizedShape: number | Shape,
   options: { weight?: Tensor | null; eps?: number } = {},
 ): Tensor {
-  const shape = checkTrailing(x, normalizedShape, "rmsNorm");
+  const shape = checkTrailing(input, normalizedShape, "rmsNorm");
+  const x = widened(input);
   const { weight, eps = x.dtype === "float64" ? Number.EPSILON : 2 ** -23 } = options;
   checkParameter(weight, shape, "weight", "rmsNorm");
   const axes = shape.map((_, i) => x.ndim - shape.length + i);
@@ -211,8 +214,9 @@ const standardizeDef: PointwiseDef = {
  *
  * @throws ValueError when training on one value a channel, or evaluating without running statistics.
  */
-export function batchNorm(x: Tensor, options: RunningOptions & { training?: boolean } = {}): Tensor {
-  const channels = checkChannels(x, options, "batchNorm");
+export function batchNorm(input: Tensor, options: RunningOptions & { training?: boolean } = {}): Tensor {
+  const channels = checkChannels(input, options, "batchNorm");
+  const x = widened(input);
   const { runningMean, runningVar, training = false, eps = 1e-5 } = options;
   checkEps(eps, "batchNorm");
   if (!training) {
@@ -242,8 +246,9 @@ export function batchNorm(x: Tensor, options: RunningOptions & { training?: bool
  * The channels of [N, C, …] in groups, each normalised for each sample, scaled by `weight` and moved by `bias` [C]. Wu
  * and He, "Group Normalization", 2018.
  */
-export function groupNorm(x: Tensor, groups: number, options: AffineOptions = {}): Tensor {
-  const channels = checkChannels(x, options, "groupNorm");
+export function groupNorm(input: Tensor, groups: number, options: AffineOptions = {}): Tensor {
+  const channels = checkChannels(input, options, "groupNorm");
+  const x = widened(input);
   if (!Number.isInteger(groups) || groups < 1 || channels % groups !== 0) {
     throw new ShapeError(`groupNorm: ${channels} channels cannot be divided into ${groups} groups of equal size`);
   }
@@ -257,8 +262,9 @@ export function groupNorm(x: Tensor, groups: number, options: AffineOptions = {}
  * Each channel of each sample of [N, C, …] normalised over its positions. Running statistics, where given, are updated,
  * or used instead of the input's with `useInputStats: false`. Ulyanov et al., "Instance Normalization", 2016.
  */
-export function instanceNorm(x: Tensor, options: RunningOptions & { useInputStats?: boolean } = {}): Tensor {
-  const channels = checkChannels(x, options, "instanceNorm");
+export function instanceNorm(input: Tensor, options: RunningOptions & { useInputStats?: boolean } = {}): Tensor {
+  const channels = checkChannels(input, options, "instanceNorm");
+  const x = widened(input);
   const { useInputStats = true, eps = 1e-5, runningMean, runningVar } = options;
   if (!useInputStats) return batchNorm(x, options);
   const rows = x.shape[0] * channels;
@@ -281,9 +287,9 @@ export function instanceNorm(x: Tensor, options: RunningOptions & { useInputStat
 // ---- vectors
 
 /** x / max(‖x‖, eps) in the p-norm along `dim` (`torch.nn.functional.normalize`). */
-export function normalize(x: Tensor, options: { p?: number; dim?: number; eps?: number } = {}): Tensor {
+export function normalize(input: Tensor, options: { p?: number; dim?: number; eps?: number } = {}): Tensor {
   const { p = 2, dim = 1, eps = 1e-12 } = options;
-  checkFloat(checkTensor(x, "normalize"), "normalize");
+  const x = widened(checkFloat(checkTensor(input, "normalize"), "normalize"));
   return div(x, clamp(norm(x, p, normalizeAxis(dim, x.ndim, "normalize"), true), eps));
 }
 
@@ -300,9 +306,8 @@ export function pairwiseDistance(
   options: { p?: number; eps?: number; keepdim?: boolean } = {},
 ): Tensor {
   const { p = 2, eps = 1e-6, keepdim = false } = options;
-  checkTensor(x, "pairwiseDistance");
-  checkTensor(y, "pairwiseDistance");
-  return norm(add(sub(x, y), eps), p, -1, keepdim);
+  const [a, b] = [x, y].map((t) => widened(checkTensor(t, "pairwiseDistance")));
+  return norm(add(sub(a, b), eps), p, -1, keepdim);
 }
 
 const methods = { layerNorm, rmsNorm, batchNorm, groupNorm, instanceNorm };

@@ -6,10 +6,11 @@ import { DTypeError, ProgramError, ValueError } from "../errors.js";
 import { Capture } from "../graph/capture.js";
 import type { Operand, View } from "../graph/encode.js";
 import { mergeElementwise, type Template } from "../graph/merge.js";
-import { noGrad, withCapture } from "../graph/modes.js";
+import { modes, noGrad, withAutocast, withCapture } from "../graph/modes.js";
 import { computeDType, type DType, dtypeFacts, isFloat, resultType } from "../tensor/dtype.js";
 import { broadcastShapes, broadcastStrides, numelOf, type Shape, sameShape } from "../tensor/shape.js";
 import { onStorage, Tensor } from "../tensor/tensor.js";
+import { isHalf, widened } from "./autocast.js";
 import {
   allocate,
   commonDevice,
@@ -18,6 +19,7 @@ import {
   type GradContext,
   type Input,
   type OpDef,
+  operation,
   recording,
   recordOne,
   type SavesRule,
@@ -40,6 +42,8 @@ export interface PointwiseDef {
   readonly predicate?: boolean;
   /** The first input is a condition, which does not count for the result's dtype. */
   readonly condition?: boolean;
+  /** Autocast computes it in float32. */
+  readonly wide?: boolean;
   readonly saves?: SavesRule;
   /** Gradients with respect to the inputs, of the result's shape: summing over broadcast dimensions is done here. */
   readonly grad?: (g: Tensor, context: GradContext) => readonly (Tensor | null | undefined | false)[];
@@ -153,11 +157,13 @@ function composed(def: PointwiseDef, device: Device, dtype: DType, inputs: reado
 export function trace(device: Device, dtypes: readonly DType[], fn: (xs: Tensor[]) => Tensor[]): Template {
   const capture = new Capture(device);
   return noGrad(() =>
-    withCapture(capture, () => {
-      const xs = dtypes.map((d) => onStorage(capture.allocate(device, dtypeFacts[d].bytes), d, []));
-      const outs = fn(xs);
-      return mergeElementwise(device, capture.instructions, xs, outs);
-    }),
+    withAutocast(null, () =>
+      withCapture(capture, () => {
+        const xs = dtypes.map((d) => onStorage(capture.allocate(device, dtypeFacts[d].bytes), d, []));
+        const outs = fn(xs);
+        return mergeElementwise(device, capture.instructions, xs, outs);
+      }),
+    ),
   );
 }
 
@@ -196,6 +202,14 @@ function ofScalar(x: Scalar, device: Device): Tensor {
 
 /** Runs an element-wise operation out of place. */
 export function pointwise(def: PointwiseDef, args: readonly (TensorLike | Scalar)[]): Tensor {
+  if (def.wide && modes.autocast !== null && args.some((x) => x instanceof Tensor && isHalf(x.dtype))) {
+    return operation(() =>
+      pointwise(
+        def,
+        args.map((x) => (x instanceof Tensor ? widened(x) : x)),
+      ),
+    );
+  }
   const dtype = operandType(args, def);
   const inputs = args.map((x) => operand(x, dtype, def.name));
   const device = commonDevice(inputs, def.name);

@@ -1,8 +1,9 @@
 // Reductions over dimensions: sums, products, extrema, and what is made of them.
 import { ShapeError } from "../errors.js";
-import { type DType, dtypeFacts, isFloat } from "../tensor/dtype.js";
+import { type DType, isFloat } from "../tensor/dtype.js";
 import { normalizeAxes, normalizeAxis, type Shape, sameShape, show } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { widened } from "./autocast.js";
 import {
   apply1,
   checkFloat,
@@ -78,15 +79,15 @@ const meanDef: OpDef<Reduced> = {
  * tensor([[1, 2], [3, 4]]).sum(0).toArray(); // [4, 6]
  */
 export function sum(x: Tensor, dim?: Dims, keepdim = false): Tensor {
-  checkTensor(x, "sum");
-  const dtype = dtypeFacts[x.dtype].kind === "float" ? x.dtype : "int64";
-  return reduce(sumDef, x, normalizeAxes(dim, x.ndim, "sum"), keepdim, dtype);
+  const input = widened(checkTensor(x, "sum"));
+  const dtype = isFloat(input.dtype) ? input.dtype : "int64";
+  return reduce(sumDef, input, normalizeAxes(dim, x.ndim, "sum"), keepdim, dtype);
 }
 
 /** Mean of the elements over `dim` (all when absent); floating point only. */
 export function mean(x: Tensor, dim?: Dims, keepdim = false): Tensor {
-  checkFloat(checkTensor(x, "mean"), "mean");
-  return reduce(meanDef, x, normalizeAxes(dim, x.ndim, "mean"), keepdim, x.dtype);
+  const input = widened(checkFloat(checkTensor(x, "mean"), "mean"));
+  return reduce(meanDef, input, normalizeAxes(dim, x.ndim, "mean"), keepdim, input.dtype);
 }
 
 const prodDef: OpDef<Reduced> = {
@@ -106,8 +107,9 @@ const sizeOf = (shape: Shape, axes: readonly number[]): number => axes.reduce((n
  * where elements are 0.
  */
 export function prod(x: Tensor, dim?: Dims, keepdim = false): Tensor {
-  checkTensor(x, "prod");
-  return reduce(prodDef, x, normalizeAxes(dim, x.ndim, "prod"), keepdim, isFloat(x.dtype) ? x.dtype : "int64");
+  const input = widened(checkTensor(x, "prod"));
+  const dtype = isFloat(input.dtype) ? input.dtype : "int64";
+  return reduce(prodDef, input, normalizeAxes(dim, x.ndim, "prod"), keepdim, dtype);
 }
 
 // ---- truth

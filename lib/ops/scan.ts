@@ -5,6 +5,7 @@ import { isFloat } from "../tensor/dtype.js";
 import { normalizeAxis } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { cat } from "./arrange.js";
+import { widened } from "./autocast.js";
 import { apply1, checkTensor, installMethods, type MethodsOf, type OpDef } from "./define.js";
 import { add, mul } from "./elementwise.js";
 import { flip, narrow, reshape, transpose } from "./movement.js";
@@ -63,8 +64,9 @@ function recurrence(a: Tensor, b: Tensor): Tensor {
   return s;
 }
 
-function along(def: OpDef<null>, x: Tensor, dim: number): Tensor {
-  const axis = normalizeAxis(dim, checkTensor(x, def.name).ndim, def.name);
+function along(def: OpDef<null>, input: Tensor, dim: number): Tensor {
+  const x = widened(checkTensor(input, def.name));
+  const axis = normalizeAxis(dim, x.ndim, def.name);
   if (x.ndim === 0) return reshape(scan(def, reshape(x, [1])), []);
   if (axis === x.ndim - 1) return scan(def, x);
   return transpose(scan(def, transpose(x, axis, -1)), axis, -1);

@@ -1,6 +1,7 @@
 // Softmax and its logarithm along a dimension.
 import { normalizeAxis } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { widened } from "./autocast.js";
 import { apply1, checkFloat, checkTensor, installMethods, type MethodsOf, type OpDef } from "./define.js";
 import { exp, mul, neg, sub } from "./elementwise.js";
 import { reshape, transpose } from "./movement.js";
@@ -42,8 +43,8 @@ const logSoftmaxDef: OpDef<null> = {
   grad: ([g], { outputs: [y] }) => [same(logSoftmaxGradDef, g!, y)],
 };
 
-function along(def: OpDef<null>, x: Tensor, dim: number): Tensor {
-  checkFloat(checkTensor(x, def.name), def.name);
+function along(def: OpDef<null>, input: Tensor, dim: number): Tensor {
+  const x = widened(checkFloat(checkTensor(input, def.name), def.name));
   const axis = normalizeAxis(dim, x.ndim, def.name);
   if (x.ndim === 0) return reshape(same(def, reshape(x, [1])), []);
   if (axis === x.ndim - 1) return same(def, x);

@@ -3,6 +3,7 @@ import { ValueError } from "../errors.js";
 import { isFloat } from "../tensor/dtype.js";
 import { normalizeAxes, sameShape } from "../tensor/shape.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { widened } from "./autocast.js";
 import { apply1, checkFloat, checkTensor, installMethods, type MethodsOf, type OpDef } from "./define.js";
 import {
   abs,
@@ -44,12 +45,12 @@ const rootDef: PointwiseDef = {
 const root = (x: Tensor): Tensor => pointwise(rootDef, [x]);
 
 function moments(
-  x: Tensor,
+  input: Tensor,
   dim: Dims | undefined,
   options: VarianceOptions,
   op: string,
 ): { mean: Tensor; var: Tensor } {
-  checkFloat(checkTensor(x, op), op);
+  const x = widened(checkFloat(checkTensor(input, op), op));
   const { correction = 1, keepdim = false } = options;
   if (!Number.isFinite(correction))
     throw new ValueError(`${op}: correction must be a finite number, got ${correction}`);
@@ -84,8 +85,8 @@ export const varMean = (x: Tensor, dim?: Dims, options: VarianceOptions = {}): {
  * @example
  * tensor([3, 4]).norm().item(); // 5
  */
-export function norm(x: Tensor, p = 2, dim?: Dims, keepdim = false): Tensor {
-  checkFloat(checkTensor(x, "norm"), "norm");
+export function norm(input: Tensor, p = 2, dim?: Dims, keepdim = false): Tensor {
+  const x = widened(checkFloat(checkTensor(input, "norm"), "norm"));
   if (typeof p !== "number" || Number.isNaN(p)) throw new ValueError(`norm: p must be a number, got ${String(p)}`);
   if (p === 2) return root(sum(square(x), dim, keepdim));
   if (p === 1) return sum(abs(x), dim, keepdim);
@@ -116,8 +117,8 @@ const logsumexpDef: OpDef<{ axes: readonly number[]; keepdim: boolean }> = {
 };
 
 /** log Σ eˣ over `dim` (all when absent), without overflow. −∞ over no elements. */
-export function logsumexp(x: Tensor, dim?: Dims, keepdim = false): Tensor {
-  checkFloat(checkTensor(x, "logsumexp"), "logsumexp");
+export function logsumexp(input: Tensor, dim?: Dims, keepdim = false): Tensor {
+  const x = widened(checkFloat(checkTensor(input, "logsumexp"), "logsumexp"));
   const axes = normalizeAxes(dim, x.ndim, "logsumexp");
   if (axes.some((a) => x.shape[a] === 0)) return log(sum(exp(x), axes, keepdim));
   const shape = x.shape.flatMap((d, i) => (axes.includes(i) ? (keepdim ? [1] : []) : [d]));
