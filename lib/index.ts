@@ -1,6 +1,7 @@
 // The public face of Nabla: re-exports only, by file.
 import "./ops/arithmetic.js";
 
+export * as amp from "./amp.js";
 export * as data from "./data/index.js";
 export { devices, setDefaultDevice } from "./device/registry.js";
 export * from "./diagnosis/index.js";

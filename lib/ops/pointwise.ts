@@ -185,7 +185,7 @@ function opDef(def: PointwiseDef): OpDef {
         compose &&
         ((inputs) => {
           const device = commonDevice(inputs, def.name);
-          return [compose(...inputs.map((x) => (x instanceof Scalar ? ofScalar(x, device) : (x as Tensor))))];
+          return [compose(...inputs.map((x) => (x instanceof Scalar ? numberTensor(x, device) : (x as Tensor))))];
         }),
     };
     defs.set(def, op);
@@ -194,7 +194,7 @@ function opDef(def: PointwiseDef): OpDef {
 }
 
 /** A number as a 0-dimensional tensor. */
-function ofScalar(x: Scalar, device: Device): Tensor {
+export function numberTensor(x: Scalar, device: Device): Tensor {
   const out = empty([], x.dtype, device, "copy");
   copyInto(out, x);
   return out;

@@ -1,11 +1,11 @@
 // Adagrad and Adadelta: step sizes from sums or averages of squared gradients.
 
 import { uncaptured } from "../graph/capture.js";
-import type { Scalar } from "../graph/encode.js";
 import { add, div, mul, sqrt, square, sub } from "../ops/elementwise.js";
 import { defineUpdate } from "../ops/update.js";
 import { fullLike } from "../tensor/create.js";
 import type { Tensor } from "../tensor/tensor.js";
+import type { Arithmetic, Quantity } from "./numbers.js";
 import { checkHyper, chosen, Optimizer, type ParamGroup, type ParamState, type Params } from "./optimizer.js";
 
 export interface AdagradOptions {
@@ -38,8 +38,9 @@ export class Adagrad extends Optimizer<AdagradOptions> {
     for (const key of Object.keys(this.defaults ?? h) as (keyof AdagradOptions)[]) checkHyper("Adagrad", key, h[key]);
   }
 
-  protected numbers(group: ParamGroup<AdagradOptions>, step: () => number): (() => number)[] {
-    return [() => group.lr / (1 + (step() - 1) * group.lrDecay), () => group.weightDecay, () => group.eps];
+  protected numbers<N>(group: ParamGroup<AdagradOptions>, { step, of, add, sub, mul, div }: Arithmetic<N>): N[] {
+    const [lr, decay, one] = [of(() => group.lr), of(() => group.lrDecay), of(() => 1)];
+    return [div(lr, add(one, mul(sub(step, one), decay))), of(() => group.weightDecay), of(() => group.eps)];
   }
 
   protected update(
@@ -47,7 +48,7 @@ export class Adagrad extends Optimizer<AdagradOptions> {
     grad: Tensor,
     state: ParamState,
     group: ParamGroup<AdagradOptions>,
-    numbers: readonly Scalar[],
+    numbers: readonly Quantity[],
   ): void {
     state.slots.sum ??= uncaptured(() => fullLike(p, group.initialAccumulatorValue));
     adagradRule([p, state.slots.sum], [grad], numbers);
@@ -83,8 +84,9 @@ export class Adadelta extends Optimizer<AdadeltaOptions> {
     checkHyper("Adadelta", "rho", h.rho, 0, 1);
   }
 
-  protected numbers(group: ParamGroup<AdadeltaOptions>): (() => number)[] {
-    return [() => group.lr, () => group.rho, () => 1 - group.rho, () => group.eps, () => group.weightDecay];
+  protected numbers<N>(group: ParamGroup<AdadeltaOptions>, { of }: Arithmetic<N>): N[] {
+    const numbers = [() => group.lr, () => group.rho, () => 1 - group.rho, () => group.eps, () => group.weightDecay];
+    return numbers.map(of);
   }
 
   protected update(
@@ -92,7 +94,7 @@ export class Adadelta extends Optimizer<AdadeltaOptions> {
     grad: Tensor,
     state: ParamState,
     _group: ParamGroup<AdadeltaOptions>,
-    numbers: readonly Scalar[],
+    numbers: readonly Quantity[],
   ): void {
     adadeltaRule([p, this.slot(state, "squareAvg", p), this.slot(state, "accDelta", p)], [grad], numbers);
   }

@@ -1,9 +1,9 @@
 // Adam and AdamW.
 import { depends } from "../graph/capture.js";
-import type { Scalar } from "../graph/encode.js";
 import { add, div, maximum, mul, sqrt, square, sub } from "../ops/elementwise.js";
 import { defineUpdate } from "../ops/update.js";
 import type { Tensor } from "../tensor/tensor.js";
+import type { Arithmetic, Quantity } from "./numbers.js";
 import { checkHyper, chosen, Optimizer, type ParamGroup, type ParamState, type Params } from "./optimizer.js";
 
 export interface AdamOptions {
@@ -63,22 +63,26 @@ export class Adam extends Optimizer<AdamOptions> {
     checkHyper(this.name, "weightDecay", h.weightDecay);
   }
 
-  protected numbers(group: ParamGroup<AdamOptions>, step: () => number): (() => number)[] {
+  protected numbers<N>(group: ParamGroup<AdamOptions>, { step, of, sub, div, pow, sqrt }: Arithmetic<N>): N[] {
     const { decoupled } = this;
+    const [beta1, beta2, one] = [of(() => group.betas[0]), of(() => group.betas[1]), of(() => 1)];
     const numbers = [
-      () => group.betas[0],
-      () => 1 - group.betas[0],
-      () => group.betas[1],
-      () => 1 - group.betas[1],
-      () => group.lr / (1 - group.betas[0] ** step()),
-      () => Math.sqrt(1 - group.betas[1] ** step()),
-      () => group.eps,
+      beta1,
+      of(() => 1 - group.betas[0]),
+      beta2,
+      of(() => 1 - group.betas[1]),
+      div(
+        of(() => group.lr),
+        sub(one, pow(beta1, step)),
+      ),
+      sqrt(sub(one, pow(beta2, step))),
+      of(() => group.eps),
     ];
     if (this.extended(group)) {
       numbers.push(
-        () => (group.maximize ? -1 : 1),
-        () => (decoupled ? 0 : group.weightDecay),
-        () => (decoupled ? 1 - group.lr * group.weightDecay : 1),
+        of(() => (group.maximize ? -1 : 1)),
+        of(() => (decoupled ? 0 : group.weightDecay)),
+        of(() => (decoupled ? 1 - group.lr * group.weightDecay : 1)),
       );
     }
     return numbers;
@@ -93,7 +97,7 @@ export class Adam extends Optimizer<AdamOptions> {
     grad: Tensor,
     state: ParamState,
     group: ParamGroup<AdamOptions>,
-    numbers: readonly Scalar[],
+    numbers: readonly Quantity[],
   ): void {
     const amsgrad = depends(() => group.amsgrad);
     const targets = [p, this.slot(state, "expAvg", p), this.slot(state, "expAvgSq", p)];

@@ -74,7 +74,7 @@ export class LBFGS extends Optimizer<LBFGSOptions> {
     }
   }
 
-  protected numbers(): (() => number)[] {
+  protected numbers(): never[] {
     return [];
   }
 

@@ -1,8 +1,8 @@
 // Relatives of Adam: Adamax, NAdam, RAdam and Lion.
-import type { Scalar } from "../graph/encode.js";
 import { abs, add, div, maximum, mul, sign, sqrt, square, sub } from "../ops/elementwise.js";
 import { defineUpdate } from "../ops/update.js";
 import type { Tensor } from "../tensor/tensor.js";
+import type { Arithmetic, Quantity } from "./numbers.js";
 import { checkHyper, chosen, Optimizer, type ParamGroup, type ParamState, type Params } from "./optimizer.js";
 
 export interface MomentOptions {
@@ -31,17 +31,18 @@ abstract class WithMoments<H extends MomentOptions> extends Optimizer<H> {
   }
 
   /** β₁, 1 − β₁, β₂, 1 − β₂, then what the rule asks for. */
-  protected numbers(group: ParamGroup<H>, step: () => number): (() => number)[] {
-    return [
-      () => group.betas[0],
-      () => 1 - group.betas[0],
-      () => group.betas[1],
-      () => 1 - group.betas[1],
-      ...this.more(group, step),
-    ];
+  protected numbers<N>(group: ParamGroup<H>, arithmetic: Arithmetic<N>): N[] {
+    const numbers = [() => group.betas[0], () => 1 - group.betas[0], () => group.betas[1], () => 1 - group.betas[1]];
+    return [...numbers.map(arithmetic.of), ...this.more(group, arithmetic)];
   }
 
-  protected abstract more(group: ParamGroup<H>, step: () => number): (() => number)[];
+  protected abstract more<N>(group: ParamGroup<H>, arithmetic: Arithmetic<N>): N[];
+
+  /** lr / (1 − β₁ᵗ). */
+  protected size<N>(group: ParamGroup<H>, { step, of, sub, div, pow }: Arithmetic<N>): N {
+    const [lr, beta, one] = [of(() => group.lr), of(() => group.betas[0]), of(() => 1)];
+    return div(lr, sub(one, pow(beta, step)));
+  }
 }
 
 const adamaxRule = defineUpdate("Adamax", ([p, m0, u0], [gradient], [beta1, rest1, beta2, , rate, eps, penalty]) => {
@@ -57,8 +58,9 @@ export class Adamax extends WithMoments<AdamaxOptions> {
     super(params, chosen<AdamaxOptions>("Adamax", { lr: 2e-3, betas, eps: 1e-8, weightDecay: 0 }, options));
   }
 
-  protected more(group: ParamGroup<AdamaxOptions>, step: () => number): (() => number)[] {
-    return [() => group.lr / (1 - group.betas[0] ** step()), () => group.eps, () => group.weightDecay];
+  protected more<N>(group: ParamGroup<AdamaxOptions>, arithmetic: Arithmetic<N>): N[] {
+    const { of } = arithmetic;
+    return [this.size(group, arithmetic), of(() => group.eps), of(() => group.weightDecay)];
   }
 
   protected update(
@@ -66,7 +68,7 @@ export class Adamax extends WithMoments<AdamaxOptions> {
     grad: Tensor,
     state: ParamState,
     _group: ParamGroup<AdamaxOptions>,
-    numbers: readonly Scalar[],
+    numbers: readonly Quantity[],
   ): void {
     adamaxRule([p, this.slot(state, "expAvg", p), this.slot(state, "expInf", p)], [grad], numbers);
   }
@@ -115,15 +117,15 @@ export class NAdam extends WithMoments<NAdamOptions> {
     checkHyper("NAdam", "momentumDecay", h.momentumDecay);
   }
 
-  protected more(group: ParamGroup<NAdamOptions>, step: () => number): (() => number)[] {
+  protected more<N>(group: ParamGroup<NAdamOptions>, { of, byHost }: Arithmetic<N>): N[] {
     const mu = (t: number): number => nesterovMomentum(group.betas[0], group.momentumDecay, t);
     const product = (t: number): number => momentumProduct(group.betas[0], group.momentumDecay, t);
     return [
-      () => (group.lr * (1 - mu(step()))) / (1 - product(step())),
-      () => (group.lr * mu(step() + 1)) / (1 - product(step() + 1)),
-      () => 1 - group.betas[1] ** step(),
-      () => group.eps,
-      () => group.weightDecay,
+      byHost((t) => (group.lr * (1 - mu(t))) / (1 - product(t))),
+      byHost((t) => (group.lr * mu(t + 1)) / (1 - product(t + 1))),
+      byHost((t) => 1 - group.betas[1] ** t),
+      of(() => group.eps),
+      of(() => group.weightDecay),
     ];
   }
 
@@ -132,7 +134,7 @@ export class NAdam extends WithMoments<NAdamOptions> {
     grad: Tensor,
     state: ParamState,
     _group: ParamGroup<NAdamOptions>,
-    numbers: readonly Scalar[],
+    numbers: readonly Quantity[],
   ): void {
     nadamRule([p, this.slot(state, "expAvg", p), this.slot(state, "expAvgSq", p)], [grad], numbers);
   }
@@ -154,23 +156,24 @@ export class RAdam extends WithMoments<AdamaxOptions> {
     super(params, chosen<AdamaxOptions>("RAdam", { lr: 1e-3, betas, eps: 1e-8, weightDecay: 0 }, options));
   }
 
-  protected more(group: ParamGroup<AdamaxOptions>, step: () => number): (() => number)[] {
-    /** Factor of the adaptive step; 0 while the variance of the second moment is not tractable. */
-    const rectified = (): number => {
-      const [beta1, beta2] = group.betas;
-      const t = step();
-      const correction = 1 - beta2 ** t;
-      const most = 2 / (1 - beta2) - 1;
-      const rho = most - (2 * t * beta2 ** t) / correction;
-      if (rho <= 5) return 0;
-      const r = Math.sqrt(((rho - 4) * (rho - 2) * most) / ((most - 4) * (most - 2) * rho));
-      return (group.lr / (1 - beta1 ** t)) * r * Math.sqrt(correction);
-    };
+  protected more<N>(group: ParamGroup<AdamaxOptions>, arithmetic: Arithmetic<N>): N[] {
+    const { step, of, sub, mul, div, pow, sqrt, upTo } = arithmetic;
+    const [zero, one, two, four] = [0, 1, 2, 4].map((n) => of(() => n));
+    const decay = pow(
+      of(() => group.betas[1]),
+      step,
+    );
+    const correction = sub(one, decay);
+    const most = of(() => 2 / (1 - group.betas[1]) - 1);
+    const rho = sub(most, div(mul(mul(two, step), decay), correction));
+    const r = sqrt(div(mul(mul(sub(rho, four), sub(rho, two)), most), mul(mul(sub(most, four), sub(most, two)), rho)));
+    const size = this.size(group, arithmetic);
+    // While the variance of the second moment is not tractable, the step is not adaptive.
     return [
-      rectified,
-      () => (rectified() === 0 ? group.lr / (1 - group.betas[0] ** step()) : 0),
-      () => group.eps,
-      () => group.weightDecay,
+      upTo(rho, 5, zero, mul(mul(size, r), sqrt(correction))),
+      upTo(rho, 5, size, zero),
+      of(() => group.eps),
+      of(() => group.weightDecay),
     ];
   }
 
@@ -179,7 +182,7 @@ export class RAdam extends WithMoments<AdamaxOptions> {
     grad: Tensor,
     state: ParamState,
     _group: ParamGroup<AdamaxOptions>,
-    numbers: readonly Scalar[],
+    numbers: readonly Quantity[],
   ): void {
     radamRule([p, this.slot(state, "expAvg", p), this.slot(state, "expAvgSq", p)], [grad], numbers);
   }
@@ -196,8 +199,8 @@ export class Lion extends WithMoments<MomentOptions> {
     super(params, chosen<MomentOptions>("Lion", { lr: 1e-4, betas: [0.9, 0.99], weightDecay: 0 }, options));
   }
 
-  protected more(group: ParamGroup<MomentOptions>): (() => number)[] {
-    return [() => group.lr, () => 1 - group.lr * group.weightDecay];
+  protected more<N>(group: ParamGroup<MomentOptions>, { of }: Arithmetic<N>): N[] {
+    return [of(() => group.lr), of(() => 1 - group.lr * group.weightDecay)];
   }
 
   protected update(
@@ -205,7 +208,7 @@ export class Lion extends WithMoments<MomentOptions> {
     grad: Tensor,
     state: ParamState,
     _group: ParamGroup<MomentOptions>,
-    numbers: readonly Scalar[],
+    numbers: readonly Quantity[],
   ): void {
     lionRule([p, this.slot(state, "expAvg", p)], [grad], numbers);
   }

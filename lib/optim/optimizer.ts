@@ -1,13 +1,16 @@
 // What all optimizers share: parameter groups, per-parameter state, and steps that can be captured.
 import { checkOptions, describe } from "../check.js";
-import { ValueError } from "../errors.js";
+import { CaptureError, ValueError } from "../errors.js";
 import { depends, everyStep, uncaptured } from "../graph/capture.js";
 import { Scalar } from "../graph/encode.js";
 import { modes, noGrad } from "../graph/modes.js";
-import { copy_ } from "../ops/pointwise.js";
-import { zerosLike } from "../tensor/create.js";
+import { add_, sub, sub_ } from "../ops/elementwise.js";
+import { copy_, numberTensor } from "../ops/pointwise.js";
+import { rulesRun, skipFlag } from "../ops/update.js";
+import { zeros, zerosLike } from "../tensor/create.js";
 import { show } from "../tensor/shape.js";
 import { Tensor } from "../tensor/tensor.js";
+import { type Arithmetic, onDevice, onHost, type Quantity } from "./numbers.js";
 
 /** Parameters that share hyper-parameters; any of those may be changed between steps, also of a captured step. */
 export type ParamGroup<H> = H & { params: Tensor[] };
@@ -15,10 +18,25 @@ export type ParamGroup<H> = H & { params: Tensor[] };
 /** What an optimizer optimises: parameters, or groups of them with hyper-parameters of their own. */
 export type Params<H> = Iterable<Tensor> | readonly ({ params: Iterable<Tensor> } & Partial<H>)[];
 
+/** What parameters share whose steps the device may skip. */
+interface Clock {
+  /** How many of the steps that the host counted were skipped, on the device. */
+  readonly skipped: Tensor;
+  readonly states: readonly ParamState[];
+}
+
+/** A parameter with what its update needs. */
+interface Member {
+  readonly p: Tensor;
+  readonly grad: Tensor;
+  readonly state: ParamState;
+}
+
 /** State of one parameter. */
 export interface ParamState {
-  /** Steps taken so far. */
+  /** Steps taken so far; with a clock, those that the host counted. */
   step: number;
+  clock?: Clock | undefined;
   /** Tensors of the parameter's shape: momentum and the like. */
   readonly slots: Record<string, Tensor>;
 }
@@ -81,43 +99,85 @@ export abstract class Optimizer<H extends { lr: number }> {
   step<R>(closure?: () => R): R | undefined {
     const result = closure?.();
     depends(() => this.forgotten);
+    const flag = skipFlag();
     noGrad(() => {
-      for (const group of this.paramGroups) {
-        this.check(group);
-        for (const alike of this.ofEqualAge(group.params)) {
+      for (const group of this.paramGroups) this.check(group);
+      for (const { group, ages } of this.timed(flag !== null)) {
+        for (const alike of ages) {
           const [first] = alike;
           everyStep(() => {
             for (const { state } of alike) state.step++;
           });
           // What holds for one holds for all for as long as they have taken equally many steps.
           depends(() => alike.every(({ state }) => state.step === first.state.step));
-          const numbers = this.numbers(group, () => first.state.step).map((value) => new Scalar(value, "float64"));
+          const clock = flag ? (first.state.clock ?? clockFor(alike)) : undefined;
+          depends(() => alike.every(({ state }) => state.clock === clock));
+          const numbers = this.numbersOf(group, first, clock);
           for (const { p, grad, state } of alike) {
+            const before = rulesRun();
             this.update(p, grad, state, group, numbers);
+            if (flag && rulesRun() === before) {
+              throw new CaptureError(
+                `${this.name}: the device cannot skip its step, which is no rule of the library's`,
+              );
+            }
             modes.capture?.noteUpdate(p);
           }
+          if (flag && clock) add_(clock.skipped, flag);
         }
       }
     });
     return result;
   }
 
-  /** The parameters that have a gradient, by the number of steps they have taken. */
-  private ofEqualAge(params: readonly Tensor[]): Iterable<{ p: Tensor; grad: Tensor; state: ParamState }[]> {
-    const ages = new Map<number, { p: Tensor; grad: Tensor; state: ParamState }[]>();
+  private numbersOf(group: ParamGroup<H>, { state }: Member, clock: Clock | undefined): Quantity[] {
+    const counted = (): number => state.step;
+    if (!clock) return this.numbers(group, onHost(counted)).map((read) => new Scalar(read, "float64"));
+    const { skipped } = clock;
+    const taken = sub(numberTensor(new Scalar(counted, "float64"), skipped.storage.device), skipped);
+    return this.numbers<Quantity>(group, onDevice(taken, this.name));
+  }
+
+  /** Groups and their parameters, so that those of one clock step together, or none has one. */
+  private timed(skippable: boolean): { group: ParamGroup<H>; ages: Member[][] }[] {
+    const sorted = () => this.paramGroups.map((group) => ({ group, ages: this.ofEqualAge(group.params) }));
+    const found = sorted();
+    const fits = skippable ? keepsTime : ([{ state }]: readonly Member[]): boolean => !state.clock;
+    if (found.every(({ ages }) => ages.every(fits))) return found;
+    uncaptured(() => this.settle());
+    for (const state of this.states.values()) state.clock = undefined;
+    return sorted();
+  }
+
+  /** The parameters that have a gradient, by the number of steps they have taken and who counts them. */
+  private ofEqualAge(params: readonly Tensor[]): Member[][] {
+    const ages = new Map<number, Member[][]>();
     for (const p of params) {
       const { grad } = p;
       if (!grad) continue;
       const state = this.stateOf(p);
-      const alike = ages.get(state.step);
+      const lists = ages.get(state.step) ?? [];
+      ages.set(state.step, lists);
+      const alike = lists.find(([first]) => first.state.clock === state.clock);
       if (alike) alike.push({ p, grad, state });
-      else ages.set(state.step, [{ p, grad, state }]);
+      else lists.push([{ p, grad, state }]);
     }
-    return ages.values();
+    return [...ages.values()].flat();
   }
 
-  /** The numbers of the rule, evaluated at every step: the same for parameters that are at the same step. */
-  protected abstract numbers(group: ParamGroup<H>, step: () => number): (() => number)[];
+  /** Takes the steps that the device skipped from those that the host counted; waits for the device. */
+  private settle(): void {
+    const clocks = new Set([...this.states.values()].flatMap(({ clock }) => clock ?? []));
+    for (const { skipped, states } of clocks) {
+      const count = Number(skipped.item());
+      if (count === 0) continue;
+      for (const state of states) state.step -= count;
+      sub_(skipped, count);
+    }
+  }
+
+  /** The numbers of the rule: the same for parameters that have taken equally many steps. */
+  protected abstract numbers<N>(group: ParamGroup<H>, arithmetic: Arithmetic<N>): N[];
 
   /** One parameter's update. */
   protected abstract update(
@@ -125,7 +185,7 @@ export abstract class Optimizer<H extends { lr: number }> {
     grad: Tensor,
     state: ParamState,
     group: ParamGroup<H>,
-    numbers: readonly Scalar[],
+    numbers: readonly Quantity[],
   ): void;
 
   /** Throws for hyper-parameters that are not legal. */
@@ -148,9 +208,13 @@ export abstract class Optimizer<H extends { lr: number }> {
 
   /** Hyper-parameters and state, parameters numbered in order; tensors are the live ones. */
   stateDict(): OptimizerState<H> {
+    this.settle();
     const params = this.paramGroups.flatMap((g) => g.params);
     return {
-      state: params.map((p) => this.states.get(p) ?? { step: 0, slots: {} }),
+      state: params.map((p) => {
+        const { step, slots } = this.states.get(p) ?? { step: 0, slots: {} };
+        return { step, slots };
+      }),
       paramGroups: this.paramGroups.map((g) => ({ ...g, params: g.params.map((p) => params.indexOf(p)) })),
     };
   }
@@ -165,6 +229,7 @@ export abstract class Optimizer<H extends { lr: number }> {
       );
     }
     for (const group of dict.paramGroups) this.check(group as unknown as H);
+    this.settle();
     this.paramGroups.forEach((g, i) => {
       Object.assign(g, dict.paramGroups[i], { params: g.params });
     });
@@ -205,4 +270,18 @@ export function checkHyper(
     const range = below === Number.POSITIVE_INFINITY ? `at least ${least}` : `in [${least}, ${below})`;
     throw new ValueError(`${name}: ${key} must be a finite number ${range}, got ${String(value)}`);
   }
+}
+
+/** True for parameters that a clock counts and no others, or none. */
+const keepsTime = (alike: readonly Member[]): boolean => {
+  const { clock } = alike[0].state;
+  return !clock || (clock.states.length === alike.length && alike.every(({ state }) => clock.states.includes(state)));
+};
+
+function clockFor(alike: readonly Member[]): Clock {
+  const states = alike.map(({ state }) => state);
+  const { device } = alike[0].p;
+  const clock = { skipped: uncaptured(() => zeros([], { dtype: "float64", device })), states };
+  for (const state of states) state.clock = clock;
+  return clock;
 }

@@ -1,9 +1,9 @@
 // RMSprop.
 import { depends } from "../graph/capture.js";
-import type { Scalar } from "../graph/encode.js";
 import { add, div, mul, sqrt, square, sub } from "../ops/elementwise.js";
 import { defineUpdate } from "../ops/update.js";
 import type { Tensor } from "../tensor/tensor.js";
+import type { Arithmetic, Quantity } from "./numbers.js";
 import { checkHyper, chosen, Optimizer, type ParamGroup, type ParamState, type Params } from "./optimizer.js";
 
 export interface RMSpropOptions {
@@ -61,8 +61,8 @@ export class RMSprop extends Optimizer<RMSpropOptions> {
     checkHyper("RMSprop", "alpha", h.alpha, 0, 1);
   }
 
-  protected numbers(group: ParamGroup<RMSpropOptions>): (() => number)[] {
-    return [
+  protected numbers<N>(group: ParamGroup<RMSpropOptions>, { of }: Arithmetic<N>): N[] {
+    const numbers = [
       () => group.lr,
       () => group.alpha,
       () => 1 - group.alpha,
@@ -70,6 +70,7 @@ export class RMSprop extends Optimizer<RMSpropOptions> {
       () => group.weightDecay,
       () => group.momentum,
     ];
+    return numbers.map(of);
   }
 
   protected update(
@@ -77,7 +78,7 @@ export class RMSprop extends Optimizer<RMSpropOptions> {
     grad: Tensor,
     state: ParamState,
     group: ParamGroup<RMSpropOptions>,
-    numbers: readonly Scalar[],
+    numbers: readonly Quantity[],
   ): void {
     const centered = depends(() => group.centered);
     const momentum = depends(() => group.momentum !== 0);

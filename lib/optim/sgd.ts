@@ -1,10 +1,10 @@
 // Stochastic gradient descent with momentum.
 import { ValueError } from "../errors.js";
 import { depends } from "../graph/capture.js";
-import type { Scalar } from "../graph/encode.js";
 import { add, mul, sub } from "../ops/elementwise.js";
 import { defineUpdate } from "../ops/update.js";
 import type { Tensor } from "../tensor/tensor.js";
+import type { Arithmetic, Quantity } from "./numbers.js";
 import { checkHyper, chosen, Optimizer, type ParamGroup, type ParamState, type Params } from "./optimizer.js";
 
 export interface SGDOptions {
@@ -55,12 +55,13 @@ export class SGD extends Optimizer<SGDOptions> {
     }
   }
 
-  protected numbers(group: ParamGroup<SGDOptions>, step: () => number): (() => number)[] {
-    const numbers = [() => group.lr, () => (group.maximize ? -1 : 1), () => group.weightDecay];
+  protected numbers<N>(group: ParamGroup<SGDOptions>, { step, of, upTo }: Arithmetic<N>): N[] {
+    const numbers = [of(() => group.lr), of(() => (group.maximize ? -1 : 1)), of(() => group.weightDecay)];
     if (this.kind(group) !== "plain") {
+      const [one, share] = [of(() => 1), of(() => 1 - group.dampening)];
       numbers.push(
-        () => group.momentum,
-        () => (step() === 1 ? 1 : 1 - group.dampening),
+        of(() => group.momentum),
+        upTo(step, 1, one, share),
       );
     }
     return numbers;
@@ -75,7 +76,7 @@ export class SGD extends Optimizer<SGDOptions> {
     grad: Tensor,
     state: ParamState,
     group: ParamGroup<SGDOptions>,
-    numbers: readonly Scalar[],
+    numbers: readonly Quantity[],
   ): void {
     const kind = this.kind(group);
     rules[kind](kind === "plain" ? [p] : [p, this.slot(state, "momentumBuffer", p)], [grad], numbers);
