@@ -128,6 +128,7 @@ export {
   TrainModule,
 } from "./train/module.js";
 export type { TrainerOptions } from "./train/options.js";
+export type { Precision } from "./train/precision.js";
 export type { RunRecord } from "./train/record.js";
 export type { BatchSource } from "./train/sources.js";
 export type { SummaryOptions, SummaryRow } from "./train/summary.js";

@@ -12,6 +12,7 @@ import {
   Module,
   manualSeed,
   type OptimizerConfig,
+  type Precision,
   setDefaultDevice,
   setNumThreads,
   Tensor,
@@ -48,6 +49,7 @@ export interface Settings {
   readonly epochs: number;
   readonly maxSteps?: number;
   readonly batchSize: number;
+  readonly precision?: Precision;
   readonly gradientClipVal?: number;
   readonly gradientClipAlgorithm?: "norm" | "value";
   readonly accumulateGradBatches?: number;

@@ -149,6 +149,7 @@ export function schemaOf(
     epochs: option(k.count, "passes over the training data", 10),
     maxSteps: option(k.count, "end after so many optimizer steps"),
     batchSize: option(k.count, "samples a step", 32),
+    precision: option(oneOf("float32", "bf16", "fp16", "float64"), "of the computation; bf16 and fp16 are mixed"),
     gradientClipVal: option(k.positive, "limit of the gradients' norm, or value"),
     gradientClipAlgorithm: option(oneOf("norm", "value"), "what gradientClipVal limits"),
     accumulateGradBatches: option(k.count, "batches a step"),

@@ -204,6 +204,7 @@ function makeTrainer(
     const options: TrainerOptions = {
       ...more,
       ...{ maxEpochs: epochs, maxSteps: settings.maxSteps, directory, name: settings.name, seed: settings.seed },
+      ...(settings.precision && { precision: settings.precision }),
       gradientClipVal: settings.gradientClipVal,
       gradientClipAlgorithm: settings.gradientClipAlgorithm,
       accumulateGradBatches: settings.accumulateGradBatches,

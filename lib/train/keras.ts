@@ -8,6 +8,7 @@ import type { Metric } from "../metrics/metric.js";
 import { LogSoftmax, Sigmoid, Softmax } from "../nn/activation.js";
 import { keepModes } from "../nn/mode.js";
 import type { Module } from "../nn/module.js";
+import { widened } from "../ops/autocast.js";
 import { eq, mul } from "../ops/elementwise.js";
 import { maskedFill, take } from "../ops/indexing.js";
 import { reshape } from "../ops/movement.js";
@@ -22,6 +23,7 @@ import { asTensor, type Feed, type Home, isList } from "./feed.js";
 import { type Loss, type LossLike, lossOf } from "./losses.js";
 import { type AnyOptimizer, type Batch, type OptimizerSetup, TrainModule } from "./module.js";
 import { type Measure, type MetricLike, measureOf, type OptimizerLike, optimizerOf } from "./names.js";
+import { checkPrecision, type Precision } from "./precision.js";
 import type { Samples } from "./report.js";
 import { argumentsOf, tap, trace } from "./summary.js";
 
@@ -41,6 +43,11 @@ export interface CompileOptions {
     | Readonly<Record<string, MetricLike | readonly MetricLike[]>>;
   /** Run the steps operation by operation instead of recording them. Default false. */
   runEagerly?: boolean;
+  /**
+   * `"float32"` (default: the model's own), or `"bf16"` or `"fp16"` for mixed precision, of training, evaluation and
+   * prediction; see `Trainer`.
+   */
+  precision?: Exclude<Precision, "float64">;
 }
 
 /** Weights of the samples of a class in the loss, by label; 1 for the others. */
@@ -74,11 +81,13 @@ export class CompiledModule extends TrainModule {
   /** Tensors of class weights that were used, so that the same ones need no new recording. */
   readonly #classWeights = new Map<string, Tensor>();
   readonly optimizer: AnyOptimizer;
+  readonly precision: Precision;
 
   constructor(net: Module, options: CompileOptions) {
     super();
     this.#options = options;
-    checkOptions(options, ["optimizer", "loss", "lossWeights", "metrics", "runEagerly"], "compile");
+    checkOptions(options, ["optimizer", "loss", "lossWeights", "metrics", "runEagerly", "precision"], "compile");
+    this.precision = checkPrecision(options.precision ?? "float32", ["float32", "bf16", "fp16"], "compile");
     this.#net = net;
     const params = [...net.parameters()];
     if (params.length === 0) throw new ValueError(`compile: ${net.constructor.name} has no parameters to train`);
@@ -258,7 +267,8 @@ export class CompiledModule extends TrainModule {
     } finally {
       undo();
     }
-    return named(outputs).map(([prefix, output]) => ({ prefix, output, logits: logits.get(output) }));
+    // Losses of one's own and metrics get float32 also in mixed precision.
+    return named(outputs).map(([prefix, output]) => ({ prefix, output: widened(output), logits: logits.get(output) }));
   }
 
   private outputsOf(outputs: unknown): readonly Output[] {

@@ -144,6 +144,7 @@ export abstract class Model extends Module {
     for (const part of [given, validation]) if (part instanceof Feed) await part.check("fit");
     const trainer = new Trainer({
       ...{ maxEpochs: epochs, device: home.device, numSanityValSteps: 0, compile: !module.eagerly },
+      precision: module.precision,
       ...pick(settings, ["callbacks", "seed", "verbose", "directory", "name", "report"]),
       ...pick(settings, ["gradientClipVal", "accumulateGradBatches"]),
       ...{ limitTrainBatches: settings.stepsPerEpoch, limitValBatches: settings.validationSteps },
@@ -240,7 +241,8 @@ export abstract class Model extends Module {
   }
 
   private trainerFor(module: CompiledModule, options: TrainerOptions): Trainer {
-    return new Trainer({ device: module.home.device, compile: !module.eagerly, numSanityValSteps: 0, ...options });
+    const { home, eagerly, precision } = module;
+    return new Trainer({ device: home.device, precision, compile: !eagerly, numSanityValSteps: 0, ...options });
   }
 }
 

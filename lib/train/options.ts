@@ -3,9 +3,11 @@ import { checkOptions, describe } from "../check.js";
 import { closest } from "../closest.js";
 import { defaultDevice, getDevice } from "../device/registry.js";
 import { ValueError } from "../errors.js";
+import type { HalfType } from "../graph/modes.js";
 import type { Saveable } from "../io/checkpoint.js";
 import type { DType } from "../tensor/dtype.js";
 import { Callback } from "./callback.js";
+import { checkPrecision, halfOf, type Precision } from "./precision.js";
 
 export interface TrainerOptions {
   /** Epochs to train. Default: no limit where `maxSteps` or `maxTime` is given, else 1000 as in Lightning. */
@@ -16,8 +18,11 @@ export interface TrainerOptions {
   maxTime?: number | string;
   /** `"auto"` (default), `"cpu"`, `"js"`, …: where the model and its batches go. */
   device?: string;
-  /** `"float32"` (default: the model's own), or `"float64"` to compute everything in it. */
-  precision?: "float32" | "float64";
+  /**
+   * `"float32"` (default: the model's own); `"bf16"` or `"fp16"` for mixed precision, which computes products in 16 bits
+   * and keeps float32 weights, with a scaled loss for `"fp16"`; or `"float64"` to compute everything in it.
+   */
+  precision?: Precision;
   /** Limit of the gradients. */
   gradientClipVal?: number;
   /** Limit their common norm (default) or each value. */
@@ -72,7 +77,11 @@ export interface Settings {
   readonly maxSteps: number;
   readonly maxSeconds: number;
   readonly device: string;
+  readonly precision: Precision;
+  /** What floats are converted to; undefined for nothing. */
   readonly dtype: DType | undefined;
+  /** The dtype of products in mixed precision. */
+  readonly half: HalfType | null;
   readonly gradientClipVal: number | undefined;
   readonly gradientClipAlgorithm: "norm" | "value";
   readonly accumulateGradBatches: number;
@@ -141,12 +150,8 @@ export function settingsOf(options: TrainerOptions): Settings {
   limit("valCheckInterval", options.valCheckInterval);
   choice("gradientClipAlgorithm", options.gradientClipAlgorithm, ["norm", "value"]);
   choice("verbose", options.verbose, [0, 1, 2, "auto"]);
-  const { precision } = options as { precision?: unknown };
-  if (precision !== undefined && precision !== "float32" && precision !== "float64") {
-    throw new ValueError(
-      `Trainer: precision ${describe(precision)} is not possible yet; "float32" and "float64" are (16 bits need a CUDA device)`,
-    );
-  }
+  const names = ["float32", "bf16", "fp16", "float64"] as const;
+  const precision = checkPrecision(options.precision ?? "float32", names, "Trainer");
   const clip = options.gradientClipVal;
   if (clip !== undefined && !(typeof clip === "number" && clip >= 0)) {
     throw new ValueError(`Trainer: gradientClipVal must be a number ≥ 0, got ${describe(clip)}`);
@@ -172,7 +177,9 @@ export function settingsOf(options: TrainerOptions): Settings {
     maxSteps,
     maxSeconds,
     device: (options.device === undefined ? defaultDevice() : getDevice(options.device)).name,
+    precision,
     dtype: precision === "float64" ? "float64" : undefined,
+    half: halfOf(precision),
     gradientClipVal: clip,
     gradientClipAlgorithm: options.gradientClipAlgorithm ?? "norm",
     accumulateGradBatches: options.accumulateGradBatches ?? 1,

@@ -53,7 +53,7 @@ export function describeRun(run: Omit<Run, "params">): Record<string, unknown> {
     device: settings.device,
     threads: getDevice(settings.device).getThreads(),
     seed: settings.seed ?? null,
-    precision: settings.dtype ?? "float32",
+    precision: settings.precision,
     gradientClipVal: settings.gradientClipVal ?? null,
     accumulateGradBatches: settings.accumulateGradBatches,
     ...(Object.keys(limits).length > 0 ? { limits } : {}),

@@ -10,7 +10,7 @@ import type { Ledger } from "./ledger.js";
 import type { Checkpoint, TrainModule } from "./module.js";
 import type { Plan } from "./plan.js";
 import type { Source } from "./sources.js";
-import type { TrainStep } from "./step.js";
+import type { StepState, TrainStep } from "./step.js";
 
 const VERSION = 1;
 
@@ -63,7 +63,7 @@ export function snapshot(run: Run, parts: Parts & { position: Position; validati
     data: source?.stateDict() ?? null,
     validationData: validationSource?.stateDict() ?? null,
     history: run.history.stateDict(),
-    gradients: step.stateDict(),
+    gradients: { ...step.stateDict() } as Saveable,
     // Of an epoch under way.
     epochLogs: training.stateDict(),
     metrics: position.done > 0 && !position.ended ? module.metricStates() : null,
@@ -84,7 +84,7 @@ interface State {
   rng: { seed: number; offset: number };
   data: Saveable;
   history: { epoch: number[]; history: Record<string, number[]> };
-  gradients: { waiting: number; sums: (Tensor | null)[] };
+  gradients: StepState;
   epochLogs: Saveable;
   metrics: Saveable;
   validationData: Saveable;

@@ -5,18 +5,22 @@ import { Rows, rowsAt } from "../data/rows.js";
 import { CaptureError, ValueError } from "../errors.js";
 import { uncaptured } from "../graph/capture.js";
 import { type Compiled, compile } from "../graph/compile.js";
-import { noGrad } from "../graph/modes.js";
+import { type HalfType, noGrad } from "../graph/modes.js";
 import { zero_ } from "../ops/convert.js";
 import { add_, mul } from "../ops/elementwise.js";
+import { GradScaler, type GradScalerState } from "../optim/grad-scaler.js";
 import { LBFGS } from "../optim/lbfgs.js";
 import { zerosLike } from "../tensor/create.js";
 import { Tensor } from "../tensor/tensor.js";
 import type { AnyOptimizer, Batch, StepOutput, TrainModule } from "./module.js";
+import { mixed } from "./precision.js";
 
 export interface StepSettings {
   readonly gradientClipVal: number | undefined;
   readonly gradientClipAlgorithm: "norm" | "value";
   readonly accumulateGradBatches: number;
+  /** The dtype of products in mixed precision. */
+  readonly half: HalfType | null;
   /** Record the step. */
   readonly compile: boolean;
 }
@@ -88,6 +92,14 @@ type RecordedArguments = [
   update: boolean,
 ];
 
+/** What of a step goes into a checkpoint. */
+export interface StepState {
+  readonly waiting: number;
+  readonly sums: readonly (Tensor | null)[];
+  /** Absent in checkpoints of versions without mixed precision. */
+  readonly scaler?: GradScalerState | null;
+}
+
 /** One module's training step with its optimizers. */
 export class TrainStep {
   /** Why the step is not recorded; undefined where it is. */
@@ -101,6 +113,8 @@ export class TrainStep {
   private readonly sums = new Map<Tensor, Tensor>();
   /** Batches whose gradients are in `sums`. */
   private waiting = 0;
+  /** Scales the loss where gradients of 16 bits would vanish. */
+  private readonly scaler: GradScaler | null = null;
 
   constructor(
     private readonly module: TrainModule,
@@ -122,6 +136,26 @@ export class TrainStep {
       throw new ValueError(
         `${module.constructor.name}: accumulateGradBatches is for automatic optimization; accumulate in trainingStep`,
       );
+    }
+    if (settings.half !== null && isAsync(module)) {
+      throw new ValueError(
+        `${module.constructor.name}: mixed precision holds for synchronous code, and trainingStep is async; make it synchronous, ` +
+          'or use autocast in it, between the awaits, with precision "float32"',
+      );
+    }
+    if (settings.half === "float16") {
+      if (!module.automaticOptimization) {
+        throw new ValueError(
+          `${module.constructor.name}: precision "fp16" scales the loss, which with automaticOptimization = false is up to you: ` +
+            'use amp.GradScaler and autocast in trainingStep with precision "float32", or precision "bf16", which needs no scale',
+        );
+      }
+      if (optimizers[0] instanceof LBFGS) {
+        throw new ValueError(
+          'precision "fp16": LBFGS computes the loss several times a step, which cannot be scaled; use "bf16"',
+        );
+      }
+      this.scaler = new GradScaler();
     }
     this.reason = this.obstacle();
     if (this.reason === undefined) {
@@ -145,16 +179,16 @@ export class TrainStep {
       own.gradientClipVal === settings.gradientClipVal &&
       own.gradientClipAlgorithm === settings.gradientClipAlgorithm &&
       own.accumulateGradBatches === settings.accumulateGradBatches &&
+      own.half === settings.half &&
       own.compile === settings.compile
     );
   }
 
   /** What forbids recording, as far as one can see without trying. */
   private obstacle(): string | undefined {
-    const { trainingStep } = this.module;
     if (!this.settings.compile) return "it is not to be (compile: false)";
-    if (trainingStep.constructor.name === "AsyncFunction") return "trainingStep is asynchronous";
-    if (trainingStep.length >= 2) {
+    if (isAsync(this.module)) return "trainingStep is asynchronous";
+    if (this.module.trainingStep.length >= 2) {
       return "trainingStep takes the number of the batch, another one each time; declare trainingStep(batch), which may read this.batchIdx";
     }
     return undefined;
@@ -179,7 +213,7 @@ export class TrainStep {
       } else result = this.recorded.call(batch, null, null, 0, update);
     } else {
       const own = batch instanceof Rows ? batch.batch() : batch;
-      const output = this.module.trainingStep(own, batchIdx);
+      const output = mixed(this.settings.half, () => this.module.trainingStep(own, batchIdx));
       result =
         output instanceof Promise
           ? output.then((o) => this.once(own, update, batchIdx, { output: o }))
@@ -197,7 +231,7 @@ export class TrainStep {
     optimizer.zeroGrad();
     this.take(optimizer);
     this.beforeStep(optimizer);
-    optimizer.step();
+    this.step(optimizer);
     this.clear(optimizer);
     return true;
   }
@@ -212,7 +246,7 @@ export class TrainStep {
     const { module } = this;
     let given = first;
     const forward = (): StepOutput => {
-      const output = given ? given.output : module.trainingStep(batch, batchIdx);
+      const output = given ? given.output : mixed(this.settings.half, () => module.trainingStep(batch, batchIdx));
       given = undefined;
       if (output instanceof Promise) throw new ValueError("trainingStep: an asynchronous step must be declared async");
       return output;
@@ -231,7 +265,7 @@ export class TrainStep {
       optimizer.zeroGrad();
       const scaled = several ? mul(loss, 1 / this.settings.accumulateGradBatches) : loss;
       module.onBeforeBackward(scaled);
-      scaled.backward();
+      (this.scaler?.scale(scaled) ?? scaled).backward();
       module.onAfterBackward();
       if (several) {
         this.keep(optimizer);
@@ -242,15 +276,25 @@ export class TrainStep {
       return loss;
     };
     if (optimizer instanceof LBFGS) optimizer.step(closure);
-    else if (closure()) optimizer.step();
+    else if (closure()) this.step(optimizer);
     if (several) this.clear(optimizer, update);
     return output;
   }
 
   private beforeStep(optimizer: AnyOptimizer): void {
     const { gradientClipVal, gradientClipAlgorithm } = this.settings;
+    this.scaler?.unscale_(optimizer);
     this.module.onBeforeOptimizerStep(optimizer);
     this.module.configureGradientClipping(optimizer, gradientClipVal, gradientClipAlgorithm);
+  }
+
+  private step(optimizer: AnyOptimizer): void {
+    if (!this.scaler) {
+      optimizer.step();
+      return;
+    }
+    this.scaler.step(optimizer);
+    this.scaler.update();
   }
 
   /** Adds the gradients to those that wait. */
@@ -289,13 +333,15 @@ export class TrainStep {
     });
   }
 
-  /** Gradients that wait, by the parameters' places in the optimizer. */
-  stateDict(): { waiting: number; sums: (Tensor | null)[] } {
+  /** Gradients that wait, by the parameters' places in the optimizer; and the scale of the loss. */
+  stateDict(): StepState {
     const params = this.optimizers.flatMap((o) => o.paramGroups.flatMap((g) => g.params));
-    return { waiting: this.waiting, sums: this.waiting > 0 ? params.map((p) => this.sums.get(p) ?? null) : [] };
+    const sums = this.waiting > 0 ? params.map((p) => this.sums.get(p) ?? null) : [];
+    return { waiting: this.waiting, sums, scaler: this.scaler?.stateDict() ?? null };
   }
 
-  loadStateDict({ waiting, sums }: { waiting: number; sums: readonly (Tensor | null)[] }): void {
+  loadStateDict({ waiting, sums, scaler }: StepState): void {
+    if (scaler) this.scaler?.loadStateDict(scaler);
     const params = this.optimizers.flatMap((o) => o.paramGroups.flatMap((g) => g.params));
     this.waiting = waiting;
     this.sums.clear();
@@ -308,6 +354,8 @@ export class TrainStep {
     this.recorded?.dispose();
   }
 }
+
+const isAsync = ({ trainingStep }: TrainModule): boolean => trainingStep.constructor.name === "AsyncFunction";
 
 function lossOf(output: StepOutput | undefined, module: TrainModule): Tensor | null {
   if (output === null || output === undefined) return null;

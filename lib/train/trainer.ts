@@ -6,6 +6,7 @@ import { ValueError } from "../errors.js";
 import type { Saveable } from "../io/checkpoint.js";
 import type { Module } from "../nn/module.js";
 import { ReduceLROnPlateau } from "../optim/scheduler.js";
+import { isFloat } from "../tensor/dtype.js";
 import { manualSeed } from "../tensor/random.js";
 import { Callback, type Hooked, type Logs, type Loop } from "./callback.js";
 import { JsonlLogger } from "./callbacks/logs.js";
@@ -15,6 +16,7 @@ import { type AnyOptimizer, type Batch, type Scheduler, type Stage, type StepOut
 import { limited, type Settings, settingsOf, type TrainerOptions } from "./options.js";
 import { Pace } from "./pace.js";
 import { type Plan, planOf } from "./plan.js";
+import { mixed, mixedResult } from "./precision.js";
 import { Progress } from "./progress.js";
 import { describeRun, writeRecord } from "./record.js";
 import { reportRun, type Samples } from "./report.js";
@@ -277,7 +279,8 @@ export class Trainer implements Loop {
         await this.eachBatch(module, source, most, async (batch, i) => {
           await this.call("onPredictBatchBegin", i);
           await module.onPredictBatchStart(batch, i);
-          const output = await withoutGrad(() => (step ? step.call(batch) : module.predictStep(batch, i)));
+          const run = (): unknown => (step ? step.call(batch) : module.predictStep(batch, i));
+          const output = await withoutGrad(() => mixedResult(this.settings.half, run));
           results.push(output);
           await module.onPredictBatchEnd(output, batch, i);
           await this.call("onPredictBatchEnd", i, {});
@@ -502,9 +505,9 @@ export class Trainer implements Loop {
         for (const c of begins) await settled(c.onTestBatchBegin(i));
         await (stage === "test" ? module.onTestBatchStart(batch, i) : module.onValidationBatchStart(batch, i));
         ledger.begin(rowsIn(batch));
-        const output = await withoutGrad(() =>
-          step ? step.call(batch) : stage === "test" ? module.testStep(batch, i) : module.validationStep(batch, i),
-        );
+        const run = (): unknown =>
+          step ? step.call(batch) : stage === "test" ? module.testStep(batch, i) : module.validationStep(batch, i);
+        const output = await withoutGrad(() => mixed(this.settings.half, run));
         await (stage === "test"
           ? module.onTestBatchEnd(output, batch, i)
           : module.onValidationBatchEnd(output, batch, i));
@@ -606,7 +609,7 @@ export class Trainer implements Loop {
 
   /** Moves the module where it is wanted. */
   private place(module: TrainModule): void {
-    const { device, dtype } = this.settings;
+    const { device, dtype, half, precision } = this.settings;
     const subject = module.subject();
     for (const t of [...subject.parameters(), ...subject.buffers()]) {
       if (t.device !== device) {
@@ -618,6 +621,12 @@ export class Trainer implements Loop {
       if (dtype !== undefined && p.dtype !== dtype) {
         subject.to(dtype);
         break;
+      }
+      if (half !== null && isFloat(p.dtype) && p.dtype !== "float32") {
+        throw new ValueError(
+          `Trainer: precision "${precision}" keeps float32 weights and converts them for products, and this model has ${p.dtype} ones; ` +
+            'use model.to("float32")',
+        );
       }
     }
   }

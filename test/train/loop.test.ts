@@ -315,7 +315,7 @@ test("mistakes", async () => {
   const told = (options: object) => make(options as TrainerOptions);
   expect(() => told({ maxEpoch: 3 })).toThrow(/did you mean maxEpochs/);
   expect(() => told({ maxEpochs: -1 })).toThrow(/maxEpochs must be an integer ≥ 0/);
-  expect(() => told({ precision: "bfloat16" })).toThrow(/not possible yet/);
+  expect(() => told({ precision: "bfloat16" })).toThrow(/did you mean "bf16"/);
   expect(() => told({ gradientClipAlgorithm: "nrom" })).toThrow(/did you mean "norm"/);
   expect(() => told({ maxTime: "1h" })).toThrow(/DD:HH:MM:SS/);
   expect(() => told({ callbacks: [{}] })).toThrow(/extend Callback/);
