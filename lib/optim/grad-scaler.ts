@@ -4,10 +4,9 @@ import { checkOptions, describe } from "../check.js";
 import { ValueError } from "../errors.js";
 import { type Capture, depends, everyStep, uncaptured } from "../graph/capture.js";
 import { modes, noGrad } from "../graph/modes.js";
-import { stack } from "../ops/arrange.js";
 import { isHalf } from "../ops/autocast.js";
 import { fill_ } from "../ops/convert.js";
-import { add, eq, isFinite, logicalNot, maximum, mul, mul_, reciprocal, where } from "../ops/elementwise.js";
+import { add, eq, isFinite, logicalNot, logicalOr, maximum, mul, mul_, reciprocal, where } from "../ops/elementwise.js";
 import { cast, copy_ } from "../ops/pointwise.js";
 import { any } from "../ops/reduce.js";
 import { updatesUnless } from "../ops/update.js";
@@ -144,7 +143,10 @@ export class GradScaler {
         mul_(g, inverse);
         return overflow;
       });
-      copy_(this.foundOf(optimizer), any(stack(overflows)));
+      copy_(
+        this.foundOf(optimizer),
+        overflows.reduce((a, b) => logicalOr(a, b)),
+      );
     });
     this.note(optimizer, "unscaled");
   }

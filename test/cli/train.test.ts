@@ -55,6 +55,7 @@ describe("a job in JSON", () => {
         metrics: "mae",
         epochs: 2,
         log: "json",
+        precision: "bf16",
       },
     };
     writeFileSync(at("houses.json"), JSON.stringify(job));
@@ -66,6 +67,7 @@ describe("a job in JSON", () => {
       .map((line) => JSON.parse(line));
     expect(log.map(({ event }) => event)).toEqual(["start", "epoch", "epoch", "end"]);
     expect(log).toEqual(lines("houses", "log.jsonl"));
+    expect(log[0].precision).toBe("bf16");
     expect(log[2].logs.mae).toBeGreaterThan(0);
     expect(log[2].lr).toBeCloseTo(0.025, 9); // half way along the cosine
     const { task, features, scaler } = json("houses", "preprocessing.json");
