@@ -13,6 +13,10 @@ function distance(a: string, b: string): number {
   return row[b.length];
 }
 
+/** Known names for a message: the first twenty of many. */
+export const listed = (known: readonly unknown[]): string =>
+  `${known.slice(0, 20).join(", ")}${known.length > 20 ? ", …" : ""}`;
+
 /** The known name that a misspelt one most likely means; undefined where none is near. */
 export function closest(name: string, known: Iterable<string>): string | undefined {
   const letters = (k: string): number => distance(name.toLowerCase(), k.toLowerCase());

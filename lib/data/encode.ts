@@ -1,6 +1,6 @@
 // Labels as numbers and back, and weights that balance classes.
 import { checkOptions, describe } from "../check.js";
-import { closest } from "../closest.js";
+import { closest, listed } from "../closest.js";
 import { ShapeError, ValueError } from "../errors.js";
 import { tensor } from "../tensor/create.js";
 import { dtypeFacts } from "../tensor/dtype.js";
@@ -71,7 +71,7 @@ export class LabelEncoder<T extends Label = Label> {
       const near = typeof label === "string" ? closest(label, classes.map(String)) : undefined;
       throw new ValueError(
         `LabelEncoder: label ${i} is ${describe(label)}, which is none of the classes; ` +
-          `${near ? `did you mean ${JSON.stringify(near)}? ` : ""}they are ${classes.slice(0, 20).join(", ")}${classes.length > 20 ? ", …" : ""}`,
+          `${near ? `did you mean ${JSON.stringify(near)}? ` : ""}they are ${listed(classes)}`,
       );
     });
     return tensor(numbers, { dtype: "int64", ...options });

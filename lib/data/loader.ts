@@ -9,6 +9,7 @@ import type { Tensor } from "../tensor/tensor.js";
 import { Dataset, rowsOf } from "./dataset.js";
 import { demandFinite } from "./finite.js";
 import { originOf } from "./module.js";
+import { permutation } from "./permutation.js";
 import { drawSeed } from "./random.js";
 import { Rows } from "./rows.js";
 import { WorkerPool } from "./workers.js";
@@ -120,7 +121,7 @@ export class DataLoader<T> implements AsyncIterable<T> {
   private order(): number[] {
     const n = this.dataset.length;
     if (!this.settings.shuffle) return Array.from({ length: n }, (_, i) => i);
-    return Array.from(randperm(n, { device: "js", generator: this.generator() }).dataSync() as BigInt64Array, Number);
+    return permutation(n, this.generator());
   }
 
   private async load(order: readonly number[], batch: number, pool: WorkerPool | undefined): Promise<T> {

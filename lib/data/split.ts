@@ -1,10 +1,10 @@
 // Splitting datasets: train/validation/test parts and folds.
 import { checkOptions } from "../check.js";
 import { ValueError } from "../errors.js";
-import { randperm } from "../ops/random.js";
 import { Generator } from "../tensor/random.js";
 import { Tensor } from "../tensor/tensor.js";
 import { type Dataset, Subset } from "./dataset.js";
+import { permutation } from "./permutation.js";
 
 export interface SplitOptions {
   /** Mix the samples first. Default true. */
@@ -19,8 +19,7 @@ const OPTIONS = ["shuffle", "seed", "stratify"];
 
 function order(n: number, shuffle: boolean, seed: number): number[] {
   if (!shuffle) return Array.from({ length: n }, (_, i) => i);
-  const generator = new Generator(seed);
-  return Array.from(randperm(n, { device: "js", generator }).dataSync() as BigInt64Array, Number);
+  return permutation(n, new Generator(seed));
 }
 
 /** The samples of each label, in the given order; all in one group without labels. */

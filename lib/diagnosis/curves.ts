@@ -1,6 +1,7 @@
 // Scores against the number of training samples and against capacity, by cross-validation.
 import { checkFunction, checkOptions, describe } from "../check.js";
 import { Dataset } from "../data/dataset.js";
+import { permutation } from "../data/permutation.js";
 import { kFold } from "../data/split.js";
 import { ValueError } from "../errors.js";
 import { Generator } from "../tensor/random.js";
@@ -8,7 +9,6 @@ import {
   countOf,
   type Estimator,
   fitted,
-  mixed,
   numbersOf,
   type Predict,
   type Samples,
@@ -152,7 +152,7 @@ export async function learningCurve<X extends Values, Y extends Values>(
   const table = tables(sizes.length);
   for (const [k, fold] of folds.entries()) {
     const validation = take(data, fold.validation);
-    const order = mixed(fold.train.length, new Generator(seed + k)).map((i) => fold.train[i]);
+    const order = permutation(fold.train.length, new Generator(seed + k)).map((i) => fold.train[i]);
     for (const [i, size] of sizes.entries()) {
       const train = take(data, order.slice(0, size));
       const predict = await fitted(estimator, train, op);

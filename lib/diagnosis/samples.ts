@@ -3,9 +3,7 @@ import { describe } from "../check.js";
 import { ShapeError, ValueError } from "../errors.js";
 import { noGrad } from "../graph/modes.js";
 import { indexSelect } from "../ops/indexing.js";
-import { randperm } from "../ops/random.js";
 import { argmax } from "../ops/reduce.js";
-import type { Generator } from "../tensor/random.js";
 import { show } from "../tensor/shape.js";
 import { Tensor } from "../tensor/tensor.js";
 import type { FitOptions, Model } from "../train/model.js";
@@ -62,10 +60,6 @@ export function take<X extends Values, Y extends Values>({ x, y }: Samples<X, Y>
       : indices.map((i) => values[i])) as unknown as V;
   return { x: of(x), y: of(y) };
 }
-
-/** Numbers 0 … n − 1 in random order. */
-export const mixed = (n: number, generator: Generator): number[] =>
-  Array.from(randperm(n, { device: "js", generator }).dataSync() as BigInt64Array, Number);
 
 /** One number a sample; scores [B, C] of several classes become the class of the highest. */
 export async function numbersOf(values: Values | ArrayLike<number>, op: string, count: number): Promise<number[]> {

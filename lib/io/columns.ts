@@ -1,5 +1,5 @@
 // From texts to a column: its type found or checked, missing values noted and filled in.
-import { closest } from "../closest.js";
+import { closest, listed } from "../closest.js";
 import { FileError, ValueError } from "../errors.js";
 import { type DType, dtypeFacts, isFloat } from "../tensor/dtype.js";
 import { type Column, type ColumnType, type Fill, isFill, noColumn } from "./table.js";
@@ -226,10 +226,9 @@ export class ColumnBuilder {
       const { categories } = this.plan;
       if (categories) {
         const near = closest(text, categories);
-        const list = categories.length > 20 ? `${categories.slice(0, 20).join(", ")}, …` : categories.join(", ");
         this.refuse(
           line,
-          `${JSON.stringify(text)} is not one of its categories; ${near ? `did you mean ${JSON.stringify(near)}? ` : ""}they are ${list}`,
+          `${JSON.stringify(text)} is not one of its categories; ${near ? `did you mean ${JSON.stringify(near)}? ` : ""}they are ${listed(categories)}`,
         );
       }
       id = this.texts.size;

@@ -3,6 +3,7 @@ import { checkOptions, describe } from "../check.js";
 import { ValueError } from "../errors.js";
 import { builtin } from "../package.js";
 import { replaceFile } from "./atomic.js";
+import { delimiterOf } from "./csv.js";
 import { isGzipName } from "./file.js";
 
 /** What a field can be; null, undefined and NaN are written as nothing, which is read as missing. */
@@ -92,7 +93,7 @@ export async function writeCsv(
   options: CsvWriteOptions = {},
 ): Promise<void> {
   checkOptions(options, ["header", "delimiter"], "writeCsv");
-  const { delimiter = typeof path === "string" && /\.tsv(\.gz)?$/i.test(path) ? "\t" : ",", header } = options;
+  const { delimiter = delimiterOf(String(path)), header } = options;
   if (typeof delimiter !== "string" || delimiter === "" || /["\n\r]/.test(delimiter)) {
     throw new ValueError(`writeCsv: delimiter must be a text such as ",", got ${describe(delimiter)}`);
   }

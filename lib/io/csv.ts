@@ -57,6 +57,9 @@ interface Settings extends Omit<CsvOptions, "target" | "missing"> {
   readonly label: string;
 }
 
+/** What lies between the columns of a file of that name. */
+export const delimiterOf = (name: string): string => (/\.tsv(\.gz)?$/i.test(name) ? "\t" : ",");
+
 function settingsOf(source: Source | Stream, options: CsvOptions, op: string, more: readonly string[] = []): Settings {
   if (!isStream(source)) checkSource(source, op);
   else if (!options.schema)
@@ -64,7 +67,7 @@ function settingsOf(source: Source | Stream, options: CsvOptions, op: string, mo
   checkOptions(options, [...OPTIONS, ...more], op);
   const label = labelOf(source);
   const { header = true, target = [], limit = Number.POSITIVE_INFINITY, missing = MISSING, fill = "error" } = options;
-  const { delimiter = /\.tsv(\.gz)?$/i.test(label) ? "\t" : ",", dtypes = {}, schema } = options;
+  const { delimiter = delimiterOf(label), dtypes = {}, schema } = options;
   const texts = (list: unknown): list is string[] => Array.isArray(list) && list.every((t) => typeof t === "string");
   const need = (ok: boolean, what: string, value: unknown): void => {
     if (!ok) throw new ValueError(`${op}: ${what}, got ${describe(value)}`);

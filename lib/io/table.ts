@@ -1,6 +1,6 @@
 // Tables: named columns of numbers, categories and texts, as CSV and Parquet files have them, and tensors of them.
 import { checkOptions, describe } from "../check.js";
-import { closest } from "../closest.js";
+import { closest, listed } from "../closest.js";
 import { FileError, ValueError } from "../errors.js";
 import { type TensorOptions, tensor } from "../tensor/create.js";
 import { type DType, dtypeFacts, isFloat } from "../tensor/dtype.js";
@@ -216,8 +216,7 @@ function valueAt({ type, values, categories }: Column, i: number): Row[string] {
 /** Says that a name is unknown, which one may have been meant, and which there are. */
 export function noColumn(name: string, known: readonly string[]): string {
   const near = closest(name, known);
-  const list = known.length > 20 ? `${known.slice(0, 20).join(", ")}, …` : known.join(", ");
-  return `there is no column ${JSON.stringify(name)}; ${near ? `did you mean ${JSON.stringify(near)}? ` : ""}the columns are ${list}`;
+  return `there is no column ${JSON.stringify(name)}; ${near ? `did you mean ${JSON.stringify(near)}? ` : ""}the columns are ${listed(known)}`;
 }
 
 /** Is it the name of a column's type? */

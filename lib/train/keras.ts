@@ -1,5 +1,6 @@
 // The Keras-style API in terms of the one loop: a TrainModule made of a model, a loss and metrics.
 import { checkOptions, describe } from "../check.js";
+import { defaultDevice } from "../device/registry.js";
 import { IndexError, ShapeError, ValueError } from "../errors.js";
 import { depends, uncaptured } from "../graph/capture.js";
 import { noGrad } from "../graph/modes.js";
@@ -80,7 +81,7 @@ export class CompiledModule extends TrainModule {
   #restored: readonly (readonly Saveable[])[] | null = null;
   /** Tensors of class weights that were used, so that the same ones need no new recording. */
   readonly #classWeights = new Map<string, Tensor>();
-  readonly optimizer: AnyOptimizer;
+  readonly #optimizer: AnyOptimizer | null;
   readonly precision: Precision;
 
   constructor(net: Module, options: CompileOptions) {
@@ -90,10 +91,10 @@ export class CompiledModule extends TrainModule {
     this.precision = checkPrecision(options.precision ?? "float32", ["float32", "bf16", "fp16"], "compile");
     this.#net = net;
     const params = [...net.parameters()];
-    if (params.length === 0) throw new ValueError(`compile: ${net.constructor.name} has no parameters to train`);
-    this.optimizer = optimizerOf(options.optimizer ?? "rmsprop", params);
+    // A model without parameters cannot be trained; it can be evaluated, and predict.
+    this.#optimizer = params.length === 0 ? null : optimizerOf(options.optimizer ?? "rmsprop", params);
     const known = new Set<Tensor>(params);
-    if (!this.optimizer.paramGroups.some((g) => g.params.some((p: Tensor) => known.has(p)))) {
+    if (this.#optimizer && !this.#optimizer.paramGroups.some((g) => g.params.some((p: Tensor) => known.has(p)))) {
       throw new ValueError(
         "compile: the optimizer has none of this model's parameters; make it with model.parameters()",
       );
@@ -116,14 +117,19 @@ export class CompiledModule extends TrainModule {
     return this.#options.runEagerly ?? false;
   }
 
+  get optimizer(): AnyOptimizer {
+    if (this.#optimizer) return this.#optimizer;
+    throw new ValueError(`fit: ${this.#net.constructor.name} has no parameters to train`);
+  }
+
   override configureOptimizers(): OptimizerSetup {
     return this.optimizer;
   }
 
   /** Device and dtype of the model. */
   get home(): Home {
-    const [p] = [...this.#net.parameters()].filter((t) => isFloat(t.dtype));
-    return { device: p.device, dtype: p.dtype };
+    const [first] = [...this.#net.parameters(), ...this.#net.buffers()].filter((t) => isFloat(t.dtype));
+    return { device: first?.device ?? defaultDevice().name, dtype: first?.dtype ?? "float32" };
   }
 
   /** Says what the batches to come are made of: rows of a feed, or what the data give. */

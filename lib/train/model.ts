@@ -8,6 +8,7 @@ import { Module } from "../nn/module.js";
 import { cat } from "../ops/arrange.js";
 import { Tensor } from "../tensor/tensor.js";
 import type { Logs } from "./callback.js";
+import { checkCount } from "./callbacks/monitor.js";
 import { asTensor, Feed, type Home, isList, leavesOf, type ModelData, type Samples } from "./feed.js";
 import type { History } from "./history.js";
 import { type ClassWeight, CompiledModule, type CompileOptions } from "./keras.js";
@@ -110,9 +111,9 @@ export abstract class Model extends Module {
     checkOptions(settings, FIT, "fit");
     const module = this.compiled("fit");
     const { epochs = 1, initialEpoch = 0, batchSize = 32, validationSplit, validationData, seed } = settings;
-    count("fit", "epochs", epochs, 0);
-    count("fit", "initialEpoch", initialEpoch, 0);
-    count("fit", "batchSize", batchSize, 1);
+    checkCount("fit", "epochs", epochs, 0);
+    checkCount("fit", "initialEpoch", initialEpoch, 0);
+    checkCount("fit", "batchSize", batchSize, 1);
     const { home } = module;
     const shuffle = settings.shuffle ?? true;
     const given = feedOf(x, targets, settings.sampleWeight, home, "fit", { batchSize, shuffle, seed });
@@ -170,7 +171,7 @@ export abstract class Model extends Module {
     checkOptions(settings, ["batchSize", "sampleWeight", "steps", "callbacks", "verbose"], "evaluate");
     const module = this.compiled("evaluate");
     const { batchSize = 32 } = settings;
-    count("evaluate", "batchSize", batchSize, 1);
+    checkCount("evaluate", "batchSize", batchSize, 1);
     const feed = feedOf(x, targets, settings.sampleWeight, module.home, "evaluate", { batchSize });
     if (feed instanceof Feed) await feed.check("evaluate");
     module.use("test", feed instanceof Feed ? feed : null);
@@ -185,7 +186,7 @@ export abstract class Model extends Module {
   async predict(x: ModelData | Dataset<Batch> | BatchSource, options: PredictOptions = {}): Promise<Tensor> {
     checkOptions(options, ["batchSize", "steps", "callbacks"], "predict");
     const { batchSize = 32 } = options;
-    count("predict", "batchSize", batchSize, 1);
+    checkCount("predict", "batchSize", batchSize, 1);
     this.#bare ??= this.#compiled ? null : new CompiledModule(this, { loss: "mse", optimizer: "sgd" });
     const module = this.#compiled ?? (this.#bare as CompiledModule);
     const feed = feedOf(x as FitData, null, undefined, module.home, "predict", { batchSize }, false);
@@ -243,12 +244,6 @@ export abstract class Model extends Module {
   private trainerFor(module: CompiledModule, options: TrainerOptions): Trainer {
     const { home, eagerly, precision } = module;
     return new Trainer({ device: home.device, precision, compile: !eagerly, numSanityValSteps: 0, ...options });
-  }
-}
-
-function count(op: string, name: string, value: unknown, least: number): void {
-  if (!Number.isInteger(value) || (value as number) < least) {
-    throw new ValueError(`${op}: ${name} must be an integer ≥ ${least}, got ${describe(value)}`);
   }
 }
 

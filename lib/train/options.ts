@@ -7,6 +7,7 @@ import type { HalfType } from "../graph/modes.js";
 import type { Saveable } from "../io/checkpoint.js";
 import type { DType } from "../tensor/dtype.js";
 import { Callback } from "./callback.js";
+import { checkCount } from "./callbacks/monitor.js";
 import { checkPrecision, halfOf, type Precision } from "./precision.js";
 
 export interface TrainerOptions {
@@ -104,8 +105,7 @@ export interface Settings {
 
 /** Throws unless the value, where given, is an integer of at least `least`. */
 function count(name: string, value: unknown, least: number): void {
-  if (value === undefined || (Number.isInteger(value) && (value as number) >= least)) return;
-  throw new ValueError(`Trainer: ${name} must be an integer ≥ ${least}, got ${describe(value)}`);
+  if (value !== undefined) checkCount("Trainer", name, value, least);
 }
 
 /** A limit of batches: a number of them, or a share up to 1.0. */

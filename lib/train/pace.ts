@@ -26,9 +26,8 @@ export class Pace {
 
   /** Waits until everything queued is done, and lets the event loop turn. */
   async rest(): Promise<void> {
-    const { device, queued } = this;
-    streamOf(device).submit();
-    await device.syncAsync();
+    const { queued } = this;
+    await streamOf(this.device).synchronize();
     if (queued > 0) {
       const each = (performance.now() - this.since) / queued;
       this.burst = Math.max(1, Math.min(2 * this.burst, Math.floor(BURST_MS / each), 4096));

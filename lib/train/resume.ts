@@ -3,13 +3,13 @@ import { ValueError } from "../errors.js";
 import { load as loadFile, type Saveable } from "../io/checkpoint.js";
 import type { OptimizerState } from "../optim/optimizer.js";
 import { getRngState, setRngState } from "../tensor/random.js";
-import { Tensor } from "../tensor/tensor.js";
+import type { Tensor } from "../tensor/tensor.js";
 import type { Callback, Logs } from "./callback.js";
 import type { History } from "./history.js";
 import type { Ledger } from "./ledger.js";
 import type { Checkpoint, TrainModule } from "./module.js";
 import type { Plan } from "./plan.js";
-import type { Source } from "./sources.js";
+import { placeBatch, type Source } from "./sources.js";
 import type { StepState, TrainStep } from "./step.js";
 
 const VERSION = 1;
@@ -111,7 +111,9 @@ export function restore(run: Run, given: Saveable, parts: Parts): { position: Po
   }
   module.subject().loadStateDict(state.model);
   plans.forEach(({ optimizer, schedule }, i) => {
-    optimizer.loadStateDict(onDevice(state.optimizers[i], run.settings.device));
+    optimizer.loadStateDict(
+      placeBatch(state.optimizers[i], run.settings.device, undefined) as (typeof state.optimizers)[number],
+    );
     const saved = state.schedulers[i];
     if (schedule && saved) schedule.scheduler.loadStateDict(saved);
   });
@@ -125,7 +127,7 @@ export function restore(run: Run, given: Saveable, parts: Parts): { position: Po
   run.history.loadStateDict(state.history);
   step.loadStateDict(state.gradients);
   training.loadStateDict(state.epochLogs, run.settings.device);
-  module.loadMetricStates(onDevice(state.metrics, run.settings.device));
+  module.loadMetricStates(placeBatch(state.metrics, run.settings.device, undefined) as Saveable);
   return { position: state.position, validation: { ...state.validation } };
 }
 
@@ -146,14 +148,6 @@ function checkModel(module: TrainModule, saved: Readonly<Record<string, Tensor>>
   throw new ValueError(
     `Trainer: the checkpoint is of another model than this ${name}: ${lines.slice(0, 8).join("; ")}${rest}`,
   );
-}
-
-/** A structure with its tensors on a device. */
-function onDevice<T>(value: T, device: string): T {
-  if (value instanceof Tensor) return (value.device === device ? value : value.to(device)) as T;
-  if (Array.isArray(value)) return value.map((v) => onDevice(v, device)) as T;
-  if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, onDevice(v, device)])) as T;
 }
 
 /** A state, or the one of a file. */

@@ -387,3 +387,20 @@ describe("mistakes are told before anything is trained", () => {
     });
   }
 });
+
+test("a model without parameters predicts and is evaluated, and cannot be trained", async () => {
+  const x = tensor([
+    [1, -2],
+    [-3, 4],
+  ]);
+  const model = new nn.Sequential([new nn.ReLU(), new nn.Flatten()]);
+  const expected = [
+    [1, 0],
+    [0, 4],
+  ];
+  expect((await model.predict(x)).toArray()).toEqual(expected);
+  model.compile({ loss: "mse" });
+  expect((await model.predict(x)).toArray()).toEqual(expected);
+  expect(await model.evaluate(x, tensor(expected), quiet)).toEqual({ loss: 0 });
+  await expect(model.fit(x, x, quiet)).rejects.toThrow("Sequential has no parameters to train");
+});
