@@ -23,6 +23,7 @@ import {
   matmul,
   mean,
   mseLoss,
+  nn,
   noGrad,
   norm,
   optim,
@@ -253,6 +254,43 @@ onEveryDevice("autocast", (device) => {
     const outside = run(false);
     expect(run(true)).toEqual(outside);
     expect(run(false, true)).toEqual(outside);
+  });
+
+  const layers: [string, () => nn.Module][] = [
+    ["LSTM", () => new nn.LSTM(8, 6, place)],
+    ["GRU", () => new nn.GRU(8, 6, place)],
+    [
+      "TransformerEncoderLayer",
+      () => new nn.TransformerEncoderLayer(8, 2, { dimFeedforward: 16, dropout: 0, ...place }),
+    ],
+    [
+      "BatchNorm1d",
+      () => new nn.Sequential([new nn.Flatten(), new nn.BatchNorm1d(40, place), new nn.Linear(40, 3, place)]),
+    ],
+  ];
+  test.each(layers)("%s: near float32, with gradients of float32", (_, make) => {
+    const layer = make();
+    const input = x.flatten().narrow(0, 0, 120).reshape([3, 5, 8]);
+    const run = (half: HalfType | false): Tensor => {
+      for (const p of layer.parameters()) p.grad = null;
+      const loss = autocast(half, () => {
+        const out = layer.forward(input) as Tensor | [Tensor];
+        return mean(sigmoid(Array.isArray(out) ? out[0] : out).mul(3));
+      });
+      loss.backward();
+      return loss;
+    };
+    const expected = run(false).item() as number;
+    const grads = [...layer.parameters()].map((p) => p.grad as Tensor);
+    for (const half of ["bfloat16", "float16"] as const) {
+      expect(Math.abs((run(half).item() as number) - expected)).toBeLessThan(ulp[half]);
+      [...layer.parameters()].forEach((p, i) => {
+        expect(p.grad?.dtype).toBe("float32");
+        const difference = (p.grad as Tensor).sub(grads[i]).abs().max().item() as number;
+        expect(difference).toBeLessThan(ulp[half] / 2);
+        expect((p.grad as Tensor).abs().max().item()).toBeGreaterThan(0);
+      });
+    }
   });
 
   test("captured: a weight is converted once a step, and the values are those of eager work", () => {

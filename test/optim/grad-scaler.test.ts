@@ -132,6 +132,48 @@ onEveryDevice("GradScaler", (device) => {
     });
   });
 
+  test("a part is captured and the rest is not; two optimizers", () => {
+    const run = (kind: "eager" | "whole" | "part"): unknown => {
+      const [p, q] = [weights(), weights()];
+      const [a, b] = [new optim.Adam([p], { lr: 0.1 }), new optim.SGD([q], { lr: 0.1 })];
+      const scaler = new amp.GradScaler({ initScale: 64, growthInterval: 2 });
+      const first = (g: Tensor): void => {
+        a.zeroGrad();
+        b.zeroGrad();
+        scaler.scale(sum(mul(p, g))).backward();
+        scaler.scale(sum(q.square())).backward();
+        scaler.step(a);
+      };
+      const second = (): void => {
+        scaler.step(b);
+        scaler.update();
+      };
+      const step = (g: Tensor): void => {
+        first(g);
+        second();
+      };
+      const call = kind === "whole" ? compile(step) : kind === "eager" ? step : null;
+      const captured = compile(first);
+      const scales = gradients(1).map((g) => {
+        if (call) call(g);
+        else {
+          captured(g);
+          second();
+        }
+        return scaler.getScale();
+      });
+      if (kind === "part") expect(captured.programs.length).toBe(1);
+      const steps = [a, b].map((o) => o.stateDict().state[0].step);
+      return { scales, steps, weights: [p, q].map((t) => (t.toArray() as number[]).map((x) => x.toFixed(5))) };
+    };
+    const expected = run("eager") as { steps: number[] };
+    const skipped = figures.overflows.filter(Boolean).length;
+    // The second optimizer's own gradients never overflow.
+    expect(expected.steps).toEqual([figures.overflows.length - skipped, figures.overflows.length]);
+    expect(run("whole")).toEqual(expected);
+    expect(run("part")).toEqual(expected);
+  });
+
   test("the state goes into another scaler, also into one that is captured", () => {
     const p = weights();
     const optimizer = new optim.SGD([p], { lr: 0.1 });
