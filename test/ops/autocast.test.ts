@@ -10,6 +10,7 @@ import {
   conv2d,
   convTranspose1d,
   crossEntropy,
+  customGrad,
   einsum,
   exp,
   gelu,
@@ -251,6 +252,28 @@ onEveryDevice("autocast", (device) => {
       else autocast("bfloat16", pass).backward();
       return Object.values(p).map((w) => w.grad?.toArray());
     };
+    // A rule with a product of float32: it was not the forward pass's to convert.
+    const twice = customGrad({
+      forward: (context, t: Tensor) => {
+        context.save(t);
+        return t.mul(2);
+      },
+      backward: ({ saved: [t] }, g) => (g as Tensor).matmul(t).mul(2),
+    });
+    const rule = (inside: boolean): Tensor => {
+      const t = tensor(
+        [
+          [0.1, 0.2],
+          [0.3, 0.4],
+        ],
+        { ...place, requiresGrad: true },
+      );
+      const pass = () => twice(t).sum();
+      if (inside) autocast("bfloat16", () => pass().backward());
+      else autocast("bfloat16", pass).backward();
+      return t.grad as Tensor;
+    };
+    expect(rule(true).toArray()).toEqual(rule(false).toArray());
     const outside = run(false);
     expect(run(true)).toEqual(outside);
     expect(run(false, true)).toEqual(outside);
