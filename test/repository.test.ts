@@ -80,10 +80,12 @@ describe("kernels", () => {
       nabla.randn([1]);
       nabla.randint(5, [1]);
       streamOf(device).flush();
-      // Only the optimiser writes this one.
-      const layer = nabla.compile((x: nabla.Tensor) => nabla.relu(nabla.matmul(x, x)));
-      layer(nabla.ones([2, 2]));
-      for (const { op } of layer.programs[0].instructions) reached.add(op);
+      // Only the optimiser writes these.
+      const layers = nabla.compile((x: nabla.Tensor, w: nabla.Tensor) =>
+        [nabla.matmul(x, x), nabla.conv2d(x, w), nabla.convTranspose2d(x, w)].map(nabla.relu),
+      );
+      layers(nabla.ones([1, 1, 2, 2]), nabla.ones([1, 1, 1, 1]));
+      for (const { op } of layers.programs[0].instructions) reached.add(op);
     } finally {
       device.submit = submit;
     }

@@ -14,6 +14,7 @@ import {
   type View,
   writeNumber,
 } from "./encode.js";
+import { programAt } from "./epilogue.js";
 import { viewKey } from "./merge.js";
 import { streamOf } from "./stream.js";
 
@@ -100,18 +101,19 @@ export class Program {
     const steps = this.instructions.map(({ op, attrs, outs, ins }, i) => {
       const results = outs.map(operand).join(", ");
       const call = `${ins.map(operand).join(", ")}`;
-      const epilogue = op === "matmulFused";
-      if (op !== "elementwise" && !epilogue)
-        return `  ${i}: ${results} = ${op}(${call})${attrs.length > 0 ? ` {${attrs}}` : ""}`;
+      const at = programAt(op);
+      const epilogue = op !== "elementwise";
+      if (at === undefined) return `  ${i}: ${results} = ${op}(${call})${attrs.length > 0 ? ` {${attrs}}` : ""}`;
       const registers = ins.length - (epilogue ? 1 : 0); // r0 is the product
       const fused: string[] = [];
-      for (let s = 0; s < attrs[0]; s++) {
-        const [fn, ctype, ...args] = attrs.slice(1 + 5 * s, 6 + 5 * s);
+      for (let s = 0; s < attrs[at]; s++) {
+        const [fn, ctype, ...args] = attrs.slice(at + 1 + 5 * s, at + 6 + 5 * s);
         const operands = args.filter((a) => a >= 0).map((a) => `r${a}`);
         fused.push(`r${registers + s} = ${names[fn]}.${dtypes[ctype]}(${operands.join(", ")})`);
       }
       if (attrs[0] === 1 && !epilogue) return `  ${i}: ${results} = ${names[attrs[1]]}(${call})`;
-      return `  ${i}: ${results} = ${epilogue ? op : "fused"}(${call})\n${fused.map((f) => `       ${f}`).join("\n")}`;
+      const before = at > 0 ? ` {${attrs.slice(0, at)}}` : "";
+      return `  ${i}: ${results} = ${epilogue ? op : "fused"}(${call})${before}\n${fused.map((f) => `       ${f}`).join("\n")}`;
     });
     return [
       `program on ${this.device.name}: ${this.instructions.length} steps, ${this.slots.size} buffers (${this.bound.length} bound), arena ${this.arenaBytes} B`,
@@ -163,6 +165,7 @@ function plan(
 
 /** True when an element-wise result can lie where an input that ends here lay. */
 function canTakeOver({ op, outs, ins }: Instruction, out: View, storage: Storage): boolean {
+  // A convolution makes its result where the output is, before the program reads its inputs.
   if (op !== "elementwise" && op !== "matmulFused") return false;
   if (storage.bytes !== out.storage.bytes || outs.some((v) => v.storage === storage)) return false;
   // The factors of a product are read until its last block is written.

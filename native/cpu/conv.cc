@@ -5,7 +5,6 @@
 // L2 cache, and multiplies it. That is the way for 1×1 windows, whose columns are the image, for images too small to fill
 // vectors and for windows out of all proportion; all others are in conv_direct.cc.
 #include "conv.h"
-#include "gemm.h"
 #include "rows.h"
 
 namespace nabla {
@@ -13,6 +12,7 @@ namespace {
 
 constexpr int64_t kTileBytes = 512 << 10;  // of columns
 constexpr int64_t kLeastPixels = 256;      // of a tile, however many rows it has
+constexpr int64_t kLeastRows = 64;         // of a product, where it is cut
 constexpr int64_t kWork = 1 << 19;         // multiplications of a chunk
 constexpr int64_t kSumBytes = 256 << 10;   // of a weight gradient that a task adds to
 constexpr int64_t kParts = 16;             // partial sums of a weight gradient, at most …
@@ -183,40 +183,57 @@ void addColumns(const Shape& s, const Tile& tile, const C* columns, int64_t chan
 int64_t grainOf(int64_t work) { return std::max<int64_t>(1, kWork / std::max<int64_t>(1, work)); }
 
 template <typename C>
-void forward(const Shape& s, const Call& c, const C* x, const C* w, C* y) {
+void forward(const Shape& s, const Call& c, const C* x, const C* w, C* y, const Epilogue* epilogue) {
   const Tiling tiles(s, s.K, sizeof(C));
   const bool direct = s.pointwise() && tiles.images == 1, together = tiles.images > 1;
   const int64_t work = s.Og * s.K * tiles.images * tiles.rows * tiles.width;
+  // Results for an epilogue are made in blocks that stay in the cache.
+  const int64_t fitting = std::max(kLeastRows, kTileBytes / 4 / (tiles.pitch * int64_t(sizeof(C))));
+  const int64_t block = epilogue ? ceilDiv(s.Og, ceilDiv(s.Og, fitting)) : s.Og;
   parallelRange(s.groups * tiles.count, grainOf(work), [&](int64_t begin, int64_t end) {
     Scratch scratch(c, direct ? 0 : size_t(s.K * tiles.pitch) * sizeof(C));
-    Scratch results(c, together ? size_t(s.Og * tiles.pitch) * sizeof(C) : 0);
+    Scratch results(c, together ? size_t(block * tiles.pitch) * sizeof(C) : 0);
     C* const columns = scratch.get<C>();
     C* const result = results.get<C>();
     for (int64_t job = begin; job < end; job++) {
       const int64_t g = job % s.groups;
       const Tile tile(s, tiles, job / s.groups);
-      const auto outputOf = [&](int64_t n) { return y + (n * s.O + g * s.Og) * s.pixels + tile.first; };
       if (!direct) makeColumns(s, tile, x, g * s.Cg, s.Cg, tiles.pitch, columns);
-      gemm(dtypeOf<C>(), s.Og, tile.images * tile.pixels, s.K, w + g * s.Og * s.K, s.K, 1,
-           direct ? x + (tile.n * s.C + g * s.Cg) * s.pixels + tile.first : columns, direct ? s.pixels : tiles.pitch, 1,
-           together ? result : outputOf(tile.n), together ? tiles.pitch : s.pixels, 1, false);
-      for (int64_t i = 0; together && i < tile.images; i++)
-        copyBlock(result + i * s.pixels, tiles.pitch, s.Og, s.pixels, outputOf(tile.n + i), s.pixels);
+      const C* const image = direct ? x + (tile.n * s.C + g * s.Cg) * s.pixels + tile.first : columns;
+      for (int64_t from = 0; from < s.Og; from += block) {
+        const int64_t o = g * s.Og + from, count = std::min(block, s.Og - from);
+        const auto outputOf = [&](int64_t n) { return y + (n * s.O + o) * s.pixels + tile.first; };
+        gemm(dtypeOf<C>(), count, tile.images * tile.pixels, s.K, w + o * s.K, s.K, 1, image,
+             direct ? s.pixels : tiles.pitch, 1, together ? result : outputOf(tile.n), together ? tiles.pitch : s.pixels, 1,
+             false);
+        for (int64_t n = tile.n; n < tile.n + tile.images; n++) {
+          if (together)
+            copyBlock(result + (n - tile.n) * s.pixels, tiles.pitch, count, s.pixels, outputOf(n), s.pixels);
+          if (epilogue)
+            epilogue->run(epilogue->context, n, o, count, tile.first, tile.pixels, outputOf(n), s.pixels, 1);
+        }
+      }
     }
   });
 }
 
 template <typename C>
-void convolve(const Shape& s, const Call& c, const C* x, const C* w, C* y) {
-  if (DirectConv::fits(s)) DirectConv::forward(s, c, x, w, y);
-  else forward(s, c, x, w, y);
+void convolve(const Shape& s, const Call& c, const C* x, const C* w, C* y, const Epilogue* epilogue) {
+  if (DirectConv::fits(s)) DirectConv::forward(s, c, x, w, y, epilogue);
+  else forward(s, c, x, w, y, epilogue);
 }
 
+// Whether the input gradient is a convolution with mirrored windows, rather than products that are added up. The former
+// makes Og·H·W columns (none where they are the image); the latter Cg·P·Q, each more costly.
+bool mirrors(const Shape& s) {
+  return s.strideH == 1 && s.strideW == 1 && (s.pointwise() || s.Og * s.H * s.W <= 2 * s.Cg * s.pixels);
+}
+
+// With an epilogue only where it mirrors.
 template <typename C>
-void inputGrad(const Shape& s, const Call& c, const C* dy, const C* w, C* dx) {
+void inputGrad(const Shape& s, const Call& c, const C* dy, const C* w, C* dx, const Epilogue* epilogue) {
   const int64_t window = s.R * s.S;
-  // The mirrored convolution makes Og·H·W columns; adding up those of the products makes Cg·P·Q, each more costly.
-  const bool mirrored = s.strideH == 1 && s.strideW == 1 && s.Og * s.H * s.W <= 2 * s.Cg * s.pixels;
+  const bool mirrored = mirrors(s);
   Scratch transposed(c, size_t(s.O * s.K) * sizeof(C));
   C* const wt = transposed.get<C>();  // per group: [Cg, Og, R·S] mirrored, or [Cg, R·S, Og]
   parallelRange(s.groups * s.Cg, std::max<int64_t>(1, kRowGrain / (s.Og * window)), [&](int64_t begin, int64_t end) {
@@ -229,7 +246,7 @@ void inputGrad(const Shape& s, const Call& c, const C* dy, const C* w, C* dx) {
           for (int64_t k = 0; k < window; k++) to[k * s.Og + o] = from[k];
       }
   });
-  if (mirrored) return convolve(s.adjoint(), c, dy, wt, dx);
+  if (mirrored) return convolve(s.adjoint(), c, dy, wt, dx, epilogue);
 
   // A task owns some channels of one image, so that windows which overlap are added by one thread, in one order: all
   // channels at once when there are images enough, else blocks of them.
@@ -317,7 +334,7 @@ void run_conv2d(const Call& c) {
     Output<C> to(c, y);
     if (s.K == 0) return zero(to, y);
     const Input<C> image(c, x), weight(c, w);
-    convolve(s, c, image.data, weight.data, to.data);
+    convolve(s, c, image.data, weight.data, to.data, nullptr);
     to.finish();
   });
 }
@@ -331,9 +348,34 @@ void run_conv2dInputGrad(const Call& c) {
     Output<C> to(c, dx);
     if (dy.numel() == 0) return zero(to, dx);
     const Input<C> gradient(c, dy), weight(c, w);
-    if (DirectConv::inputGradFits(s)) DirectConv::inputGrad(s, c, gradient.data, weight.data, to.data);
-    else inputGrad(s, c, gradient.data, weight.data, to.data);
+    if (DirectConv::inputGradFits(s)) DirectConv::inputGrad(s, c, gradient.data, weight.data, to.data, nullptr);
+    else inputGrad(s, c, gradient.data, weight.data, to.data, nullptr);
     to.finish();
+  });
+}
+
+void convolve(const Call& c, Convolution which, const Epilogue& epilogue) {
+  const View &from = c.in[0], &w = c.in[1], &to = c.out[0];
+  const bool forward = which == Convolution::forward;
+  const Shape s(c, forward ? from : to, w, forward ? to : from);
+  const bool direct = forward ? DirectConv::fits(s) : DirectConv::inputGradFits(s);
+  const bool byBlocks = forward || (direct ? s.strideH == 1 && s.strideW == 1 : mirrors(s));
+  if (byBlocks && from.numel() > 0 && w.numel() > 0) {
+    const Input<float> x(c, from), weight(c, w);
+    float* const y = to.as<float>();
+    if (forward) convolve(s, c, x.data, weight.data, y, &epilogue);
+    else if (direct) DirectConv::inputGrad(s, c, x.data, weight.data, y, &epilogue);
+    else inputGrad(s, c, x.data, weight.data, y, &epilogue);
+    return;
+  }
+  (forward ? run_conv2d : run_conv2dInputGrad)(c);
+  const int64_t channels = to.shape[1], pixels = int64_t(to.shape[2]) * to.shape[3];
+  parallelRange(to.shape[0] * channels, std::max<int64_t>(1, kRowGrain / pixels), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end;) {
+      const int64_t n = i / channels, channel = i % channels, count = std::min(end - i, channels - channel);
+      epilogue.run(epilogue.context, n, channel, count, 0, pixels, to.as<float>() + i * pixels, pixels, 1);
+      i += count;
+    }
   });
 }
 

@@ -1,10 +1,16 @@
-// What the files of the convolution share: its shape, and the direct algorithm of conv_direct.cc.
+// The convolution with an epilogue, and what its files share: its shape, and the direct algorithm of conv_direct.cc.
 #pragma once
 #include <algorithm>
 
+#include "../graph/epilogue.h"
+#include "gemm.h"
 #include "layout.h"
 
 namespace nabla {
+
+// The convolution of contiguous float32 that `c` says, whose result is handed on in blocks while they are in the cache: as
+// planes[N, channels, height · width] that lie where the result does.
+void convolve(const Call& c, Convolution which, const Epilogue& epilogue);
 
 struct ConvShape {
   int64_t N, C, H, W, O, P, Q, R, S;
@@ -48,10 +54,11 @@ struct DirectConv {
   static bool fits(const ConvShape& s);
   static bool inputGradFits(const ConvShape& s);
   static bool weightGradFits(const ConvShape& s);
+  // The input gradient takes an epilogue with stride 1 only.
   template <typename C>
-  static void forward(const ConvShape& s, const Call& c, const C* x, const C* w, C* y);
+  static void forward(const ConvShape& s, const Call& c, const C* x, const C* w, C* y, const Epilogue* epilogue);
   template <typename C>
-  static void inputGrad(const ConvShape& s, const Call& c, const C* dy, const C* w, C* dx);
+  static void inputGrad(const ConvShape& s, const Call& c, const C* dy, const C* w, C* dx, const Epilogue* epilogue);
   template <typename C>
   static void depthwiseWeightGrad(const ConvShape& s, const Call& c, const C* x, const C* dy, C* dw);
   template <typename C>

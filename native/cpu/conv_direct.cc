@@ -20,6 +20,7 @@ namespace nabla {
 namespace {
 
 constexpr int64_t kCopyBytes = 256 << 10;    // of an image, or of results, in a task: parts of the L2 cache
+constexpr int64_t kEpilogueBytes = 64 << 10; // of results that an epilogue gets at a time
 constexpr int64_t kDepth = 256;              // window elements that are summed before results are stored
 constexpr int64_t kWidest = 64;              // elements of the widest tile
 constexpr int64_t kTasks = 16;               // tasks that are wanted, whatever the number of threads
@@ -190,6 +191,7 @@ struct Correlation {
   C* y;
   int64_t outH, outW;            // of the image that y is
   int64_t firstH, firstW, stepH, stepW;
+  const Epilogue* epilogue;      // of a result without steps, or null
 
   void run(const Call& c) const {
     const ConvKernels<C>& simd = kernelsOf(C());
@@ -205,7 +207,8 @@ struct Correlation {
     const int64_t plane = (rows + h.span()) * pitch, flat = rounded((rows - 1) * pitch + width);
     const int64_t images = N * groups, tiles = down * across;
     const int64_t parts = std::clamp<int64_t>(ceilDiv(kTasks / 2, images * tiles), 1, std::max<int64_t>(1, Og / kRowsOfTask));
-    const int64_t block = std::clamp<int64_t>(kCopyBytes / (flat * int64_t(sizeof(C))), std::min(kRowsOfTask, Og), Og);
+    const int64_t fitting = (epilogue ? kEpilogueBytes : kCopyBytes) / (flat * int64_t(sizeof(C)));
+    const int64_t block = std::clamp(fitting, std::min(kRowsOfTask, Og), Og);
     const int64_t slices = ceilDiv(Cg, std::max<int64_t>(1, kDepth / taps)), slice = ceilDiv(Cg, slices);
 
     const Planes<C> from{h, w, Cg, pitch, plane};
@@ -218,7 +221,8 @@ struct Correlation {
       const int64_t copySize = rounded(from.size()) + kWidest;
       C* const copy = memory.get<C>(c, copySize + block * flat);
       C* const results = copy + copySize;
-      int64_t last = -1;  // the tile whose zeros the copy has
+      int64_t last = -1;    // the tile whose zeros the copy has
+      int64_t waiting = 0;  // channels that the epilogue has not seen
       for (int64_t job = begin; job < end; job++) {
         const int64_t part = job % parts, tile = job / parts % tiles, image = job / parts / tiles;
         const int64_t g = image % groups;
@@ -245,6 +249,14 @@ struct Correlation {
             if (stepW == 1) copyRows(made + i * flat, pitch, height, wide, to, stepH * outW);
             else simd.put(height, wide, made + i * flat, pitch, to, stepH * outW, stepW);
           }
+          if (!epilogue) continue;
+          // Small groups together.
+          waiting += count;
+          if (tiles == 1 && parts == 1 && waiting + Og <= fitting && g + 1 < groups && job + 1 < end) continue;
+          const int64_t channel = outH * outW;
+          epilogue->run(epilogue->context, image / groups, g * Og + o + count - waiting, waiting, p * outW + q,
+                        height * wide, first - (waiting - count) * channel, channel, 1);
+          waiting = 0;
         }
       }
     });
@@ -307,10 +319,11 @@ bool DirectConv::weightGradFits(const ConvShape& s) {
 }
 
 template <typename C>
-void DirectConv::forward(const ConvShape& s, const Call& c, const C* x, const C* w, C* y) {
+void DirectConv::forward(const ConvShape& s, const Call& c, const C* x, const C* w, C* y,
+                         const Epilogue* epilogue) {
   const Window rows = forwardWindow(s.H, s.P, s.R, s.strideH, s.padH, s.dilationH);
   const Window columns = forwardWindow(s.W, s.Q, s.S, s.strideW, s.padW, s.dilationW);
-  Correlation<C>{s.N, s.groups, s.Cg, s.Og, rows, columns, x, w, y, s.P, s.Q, 0, 0, 1, 1}.run(c);
+  Correlation<C>{s.N, s.groups, s.Cg, s.Og, rows, columns, x, w, y, s.P, s.Q, 0, 0, 1, 1, epilogue}.run(c);
 }
 
 // A sum for each window element and image.
@@ -349,7 +362,8 @@ void DirectConv::depthwiseWeightGrad(const ConvShape& s, const Call& c, const C*
 }
 
 template <typename C>
-void DirectConv::inputGrad(const ConvShape& s, const Call& c, const C* dy, const C* w, C* dx) {
+void DirectConv::inputGrad(const ConvShape& s, const Call& c, const C* dy, const C* w, C* dx,
+                           const Epilogue* epilogue) {
   const int64_t window = s.R * s.S;
   std::vector<int64_t> usedRows, usedColumns;
   C* const weight = callMemory.get<C>(c, s.O * s.K);  // [groups·Cg, Og, elements of the window]
@@ -373,7 +387,7 @@ void DirectConv::inputGrad(const ConvShape& s, const Call& c, const C* dy, const
         }
       });
       Correlation<C>{s.N, s.groups, s.Og, s.Cg,   rows, columns, dy,        weight,
-                     dx,  s.H,      s.W,  a, b, s.strideH, s.strideW}
+                     dx,  s.H,      s.W,  a, b, s.strideH, s.strideW, epilogue}
           .run(c);
     }
   }
@@ -437,10 +451,10 @@ void DirectConv::weightGrad(const ConvShape& s, const Call& c, const C* x, const
   callMemory.trim();
 }
 
-template void DirectConv::forward(const ConvShape&, const Call&, const float*, const float*, float*);
-template void DirectConv::forward(const ConvShape&, const Call&, const double*, const double*, double*);
-template void DirectConv::inputGrad(const ConvShape&, const Call&, const float*, const float*, float*);
-template void DirectConv::inputGrad(const ConvShape&, const Call&, const double*, const double*, double*);
+template void DirectConv::forward(const ConvShape&, const Call&, const float*, const float*, float*, const Epilogue*);
+template void DirectConv::forward(const ConvShape&, const Call&, const double*, const double*, double*, const Epilogue*);
+template void DirectConv::inputGrad(const ConvShape&, const Call&, const float*, const float*, float*, const Epilogue*);
+template void DirectConv::inputGrad(const ConvShape&, const Call&, const double*, const double*, double*, const Epilogue*);
 template void DirectConv::depthwiseWeightGrad(const ConvShape&, const Call&, const float*, const float*, float*);
 template void DirectConv::depthwiseWeightGrad(const ConvShape&, const Call&, const double*, const double*, double*);
 template void DirectConv::weightGrad(const ConvShape&, const Call&, const float*, const float*, float*);

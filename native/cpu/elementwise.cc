@@ -3,6 +3,7 @@
 #include "elementwise.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "../core/cpu.h"
 #include "../core/threads.h"
@@ -96,22 +97,27 @@ class Runner {
     if (plan_.streams) plan_.table.fence();
   }
 
-  // A rectangle of a plane, with operand `which` at `block` (whose element is the rectangle's first).
-  void run(int which, const ElementwisePlane::Rectangle& where, const ElementwisePlane::Block& block) {
-    ElementwisePlane::Rectangle r = where;
+  // A rectangle of a plane, with operand `which` at `block` (whose element is the rectangle's first). Planes are
+  // batchBytes apart.
+  void run(int which, const int64_t* batchBytes, const ElementwisePlanes::Rectangle& where,
+           const ElementwisePlanes::Block& block) {
+    ElementwisePlanes::Rectangle r = where;
     int64_t stride[2] = {block.rowStride, block.colStride};
     if (space_.swapped) {
-      r = {where.col, where.cols, where.row, where.rows};
+      r = {where.batch, where.col, where.cols, where.row, where.rows};
       std::swap(stride[0], stride[1]);
     }
+    for (int k = 0; k < space_.operands; k++)
+      if (base_[k] != nullptr) base_[k] += r.batch * batchBytes[k];
     base_[which] = reinterpret_cast<char*>(block.data);
     stride_[which] = stride;
+    if (space_.walk == Walk::flat) return runRuns(which, r, stride[0]);
     const bool tiles = space_.walk == Walk::tiles;
     const int64_t rows = tiles ? sizes_.tileRows : 1, cols = tiles ? sizes_.tileCols : sizes_.block;
     prepare(std::min(rows, r.rows) * std::min(cols, r.cols));
     for (int64_t row = 0; row < r.rows; row += rows)
       for (int64_t col = 0; col < r.cols; col += cols) {
-        seek((r.row + row) * space_.shape[1] + r.col + col);
+        place(r.row + row, r.col + col);
         offset_[which] = row * stride[0] + col * stride[1];
         const int64_t height = std::min(rows, r.rows - row), width = std::min(cols, r.cols - col);
         runBlock(height * width, height, width);
@@ -119,6 +125,18 @@ class Runner {
   }
 
  private:
+  // A rectangle of a plane in runs of adjacent elements: its rows, or, where they are whole and `step` apart, all of it.
+  void runRuns(int which, ElementwisePlanes::Rectangle r, int64_t step) {
+    if (r.cols == space_.shape[1] && step == r.cols) r.cols *= r.rows, r.rows = 1;
+    prepare(std::min(sizes_.block, r.cols));
+    for (int64_t row = 0; row < r.rows; row++)
+      for (int64_t at = 0; at < r.cols; at += sizes_.block) {
+        place(r.row + row + at / space_.shape[1], r.col + at % space_.shape[1]);
+        offset_[which] = row * step + at;
+        runBlock(std::min(sizes_.block, r.cols - at), 0, 0);
+      }
+  }
+
   int sizeOfOperand(int operand) const {
     return int(sizeOf((operand < call_.nOut ? call_.out[operand] : call_.in[operand - call_.nOut]).dtype));
   }
@@ -130,7 +148,7 @@ class Runner {
     for (int k = 0; k < plan_.nConstants; k++) {
       const Constant& c = plan_.constants[k];
       uint64_t x = 0, y = 0;
-      std::memcpy(&x, call_.in[c.input].data, sizeOf(call_.in[c.input].dtype));
+      std::memcpy(&x, base_[call_.nOut + c.input], sizeOf(call_.in[c.input].dtype));
       if (c.widen != nullptr) c.widen(&x, nullptr, nullptr, &y, 1), x = y;
       if (c.convert != nullptr) y = 0, c.convert(&x, nullptr, nullptr, &y, 1), x = y;
       numbers_[k] = x;
@@ -154,7 +172,12 @@ class Runner {
     fill(reinterpret_cast<T*>(to), value, n);
   }
 
-  // Sets the index and every operand's offset to those of a position in row-major order.
+  // Sets the index and every operand's offset to those of an element of a plane.
+  void place(int64_t row, int64_t col) {
+    index_[0] = row, index_[1] = col;
+    for (int k = 0; k < space_.operands; k++) offset_[k] = row * stride_[k][0] + col * stride_[k][1];
+  }
+  // The same for a position in row-major order.
   void seek(int64_t position) {
     for (int d = space_.ndim - 1; d > 0; d--) {
       index_[d] = position % space_.shape[d];
@@ -325,10 +348,11 @@ struct Job {
   }
 };
 
-// One that is kept, in no more memory than it needs. `which` is the operand that a plane is given.
-class KeptJob : public ElementwisePlane {
+// One that is kept, in no more memory than it needs. Of planes, operand `which` is given, and all are batchBytes apart.
+class KeptJob : public ElementwisePlanes {
  public:
-  KeptJob(const Job& job, int which) : job_(job), which_(which) {
+  explicit KeptJob(const Job& job, int which = -1, const int64_t* batchBytes = nullptr) : job_(job), which_(which) {
+    if (which >= 0) batchBytes_.assign(batchBytes, batchBytes + job.space.operands);
     Space& space = job_.space;
     Plan& plan = job_.plan;
     memory_.reset(new char[sizeof *space.stride * size_t(space.operands) + sizeof(Op) * size_t(plan.nOps) +
@@ -344,7 +368,7 @@ class KeptJob : public ElementwisePlane {
   void run(const Call& call) const { job_.run(call); }
   void run(const Call& call, const Rectangle& where, const Block& block) const override {
     Runner runner(call, job_.space, job_.plan, job_.sizes);
-    runner.run(which_, where, block);
+    runner.run(which_, batchBytes_.data(), where, block);
   }
 
  private:
@@ -357,6 +381,7 @@ class KeptJob : public ElementwisePlane {
 
   Job job_;
   int which_;
+  std::vector<int64_t> batchBytes_;
   std::unique_ptr<char[]> memory_;
 };
 
@@ -387,20 +412,33 @@ void run_elementwise(const Call& call) {
   if ((call.keep == nullptr && runPlain(call)) || call.out[0].numel() == 0) return;
   Job::Memory memory;
   const Job job(call, Space::whole, memory);
-  if (call.keep != nullptr) *call.keep = std::make_unique<KeptJob>(job, -1);
+  if (call.keep != nullptr) *call.keep = std::make_unique<KeptJob>(job);
   job.run(call);
 }
 
-std::unique_ptr<ElementwisePlane> ElementwisePlane::prepare(const Call& call, int input, bool transposed) {
-  View in[kMaxIns];
-  std::copy(call.in, call.in + call.nIn, in);
+std::unique_ptr<ElementwisePlanes> ElementwisePlanes::prepare(const Call& call, int input, bool turned, bool wholeRows) {
+  View outs[kMaxOuts], ins[kMaxIns];
+  int64_t batchBytes[kMaxOperands];
+  for (int k = 0; k < call.nOut + call.nIn; k++) {
+    const View& from = k < call.nOut ? call.out[k] : call.in[k - call.nOut];
+    View& v = k < call.nOut ? outs[k] : ins[k - call.nOut];
+    v = from;
+    batchBytes[k] = from.ndim == 0 ? 0 : from.strides[0] * int64_t(sizeOf(v.dtype));
+    if (from.ndim == 0) continue;
+    const int row = turned ? 2 : 1, col = turned ? 1 : 2;
+    v.ndim = 2;
+    v.shape[0] = from.shape[row], v.shape[1] = from.shape[col];
+    v.strides[0] = from.strides[row], v.strides[1] = from.strides[col];
+  }
   // Any stride but 0 and 1 stands for one that is known later.
-  in[input].strides[0] = transposed ? 1 : 2;
-  in[input].strides[1] = transposed ? 2 : 1;
-  Call planned = call;
-  planned.in = in;
+  ins[input].strides[0] = wholeRows ? ins[input].shape[1] : 2;
+  ins[input].strides[1] = 1;
+  Call plane = call;
+  plane.out = outs;
+  plane.in = ins;
   Job::Memory memory;
-  return std::make_unique<KeptJob>(Job(planned, Space::plane, memory), call.nOut + input);
+  return std::make_unique<KeptJob>(Job(plane, wholeRows ? Space::planeOfWholeRows : Space::plane, memory),
+                                   call.nOut + input, batchBytes);
 }
 
 }  // namespace nabla

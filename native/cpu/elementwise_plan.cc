@@ -349,8 +349,8 @@ class Planner {
 
 Space::Space(const Call& call, Kind kind, Memory& memory)
     : stride(memory.stride), nOut(call.nOut), operands(call.nOut + call.nIn) {
-  if (kind == plane) keepPlane(call);
-  else merge(call);
+  if (kind == whole) merge(call);
+  else keepPlane(call, kind == planeOfWholeRows);
 }
 
 void Space::merge(const Call& call) {
@@ -394,7 +394,7 @@ void Space::merge(const Call& call) {
   chooseWalk();
 }
 
-void Space::keepPlane(const Call& call) {
+void Space::keepPlane(const Call& call, bool wholeRows) {
   const View& first = call.out[0];
   swapped = first.strides[1] != 1 && first.strides[0] == 1;
   const int row = swapped ? 1 : 0, col = 1 - row;
@@ -407,6 +407,7 @@ void Space::keepPlane(const Call& call) {
     stride[k][1] = v.ndim == 0 ? 0 : v.strides[col];
     if (stride[k][1] != 1 && stride[k][1] != 0) walk = Walk::tiles;
   }
+  if (wholeRows && !swapped && walk == Walk::rows) walk = Walk::flat;
 }
 
 void Space::chooseWalk() {
@@ -436,7 +437,7 @@ bool Space::direct(int operand) const {
   if (walk == Walk::tiles) return false;
   int64_t expect = 1;
   for (int d = ndim - 1; d >= 0; d--) {
-    if (s[d] != expect) return false;
+    if (shape[d] != 1 && s[d] != expect) return false;
     expect *= shape[d];
   }
   return true;

@@ -34,9 +34,9 @@ struct Space {
   struct Memory {
     int64_t stride[kMaxOperands][kMaxDims];
   };
-  enum Kind { whole, plane };
+  enum Kind { whole, plane, planeOfWholeRows };
   // `plane`: the call has two dimensions, which stay as they are, or change places where the first output's rows are
-  // what lies together.
+  // what lies together. `planeOfWholeRows`: and its blocks are flat where that can be.
   Space(const Call& call, Kind kind, Memory& memory);  // ndim is at least 1
 
   bool direct(int operand) const;    // its elements of a block lie next to each other
@@ -44,7 +44,7 @@ struct Space {
 
  private:
   void merge(const Call& call);
-  void keepPlane(const Call& call);
+  void keepPlane(const Call& call, bool wholeRows);
   void chooseWalk();
 };
 

@@ -1,5 +1,5 @@
-// The kernel `matmulFused`: a product whose results go through an element-wise program where they are made, or, where the
-// product has no kernel that can do that, on their way from memory to memory.
+// Products and convolutions whose results go through an element-wise program: where they are made, or, where no kernel can
+// do that, as for convolutions, on their way from memory to memory.
 #include "../graph/epilogue.h"
 #include "elementwise.cuh"
 #include "matmul.h"
@@ -9,9 +9,9 @@ using namespace cuda;
 
 void run_matmulFused(const Call& call) {
   if (call.out[0].numel() == 0) return;
-  EpilogueCall rest(call);
+  FusedMatmul rest(call);
+  rest.contiguous();
   View& c = rest.ins[0];
-  c.strides[2] = 1, c.strides[1] = c.shape[2], c.strides[0] = int64_t(c.shape[1]) * c.shape[2];
   const ElementwisePlan plan(rest.call);
   if (plan.floats && productThrough(plan.args, call.in[0], call.in[1])) return;
   const Temporary memory(c.numel() * 4);
@@ -19,5 +19,18 @@ void run_matmulFused(const Call& call) {
   product(c, call.in[0], call.in[1]);
   runElementwise(rest.call);
 }
+
+static void throughMemory(const Call& call, Convolution which, Run run) {
+  if (call.out[0].numel() == 0) return;
+  FusedConvolution parts(call, which);
+  parts.contiguous();
+  const Temporary memory(parts.result.numel() * 4);
+  parts.result.data = parts.ins[0].data = memory.get<char>();
+  run(parts.convolution);
+  runElementwise(parts.call);
+}
+
+void run_conv2dFused(const Call& call) { throughMemory(call, Convolution::forward, run_conv2d); }
+void run_conv2dInputGradFused(const Call& call) { throughMemory(call, Convolution::inputGrad, run_conv2dInputGrad); }
 
 }  // namespace nabla

@@ -200,8 +200,8 @@ void check_matmulFused(const Call& call) {
   expectDType(call, "the second input", b, DType::f32);
   if (a.shape[0] != b.shape[0] || a.shape[2] != b.shape[1])
     fail("PROGRAM", "%s: shapes %s and %s do not match", call.op, shapeText(a).c_str(), shapeText(b).c_str());
-  const EpilogueCall rest(call);
-  check_elementwise(rest.call);
+  const FusedMatmul parts(call);
+  check_elementwise(parts.call);
 }
 
 // ---- softmax
@@ -484,6 +484,32 @@ void check_conv2dWeightGrad(const Call& c) {
   expectCounts(c, 1, 2, 7);
   checkShapes(c, c.in[0], c.out[0], c.in[1]);
 }
+
+namespace {
+
+void checkFused(const Call& c, Convolution which) {
+  constexpr int kAttrs = FusedConvolution::kAttrs + FusedConvolution::kSizes;
+  if (c.nIn < 2 || !c.in[0].present || !c.in[1].present || c.nAttr < kAttrs)
+    fail("PROGRAM", "%s: takes an image, a weight and %d attributes", c.op, kAttrs);
+  for (int i = 0; i < 2; i++) {
+    expectDims(c, i == 0 ? "the first input" : "the second input", c.in[i], 4);
+    expectDType(c, i == 0 ? "the first input" : "the second input", c.in[i], DType::f32);
+  }
+  const int64_t height = c.attr[kAttrs - 2], width = c.attr[kAttrs - 1];
+  const int64_t channels = FusedConvolution::channels(c, which);
+  if (height < 0 || width < 0 || height * width > INT32_MAX || channels < 0 || channels > INT32_MAX)
+    fail("PROGRAM", "%s: the result has %lld channels of %lld × %lld: out of range", c.op, (long long)channels,
+         (long long)height, (long long)width);
+  const FusedConvolution parts(c, which);
+  if (which == Convolution::forward) checkShapes(parts.convolution, c.in[0], c.in[1], parts.result);
+  else checkShapes(parts.convolution, parts.result, c.in[1], c.in[0]);
+  check_elementwise(parts.call);
+}
+
+}  // namespace
+
+void check_conv2dFused(const Call& c) { checkFused(c, Convolution::forward); }
+void check_conv2dInputGradFused(const Call& c) { checkFused(c, Convolution::inputGrad); }
 
 // ---- Pooling
 

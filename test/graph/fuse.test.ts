@@ -1,14 +1,17 @@
-// Epilogues of matrix products: where they fire, where they must not, and that no bit changes.
+// Epilogues of matrix products and convolutions: where they fire, where they must not, and that no bit changes.
 import { describe, expect, test } from "vitest";
 import type { Instruction } from "../../lib/graph/capture.js";
 import { rewrites } from "../../lib/graph/optimise/index.js";
 import {
   add,
   type Compiled,
+  type ConvOptions,
   compile,
+  conv1d,
   conv2d,
   crossEntropy,
   type DType,
+  gelu,
   manualSeed,
   matmul,
   mul,
@@ -244,5 +247,122 @@ onEveryDevice("matmulFused", (device) => {
     const { step } = train({ depth: 6, bias: false, activation: "relu", optimizer: "SGD", width: () => 64 });
     const late = unfused(() => train({ depth: 6, bias: false, activation: "relu", optimizer: "SGD", width: () => 64 }));
     expect(step.programs[0].arenaBytes).toBeLessThan(0.3 * late.step.programs[0].arenaBytes);
+  });
+});
+
+onEveryDevice("conv2dFused", (device) => {
+  interface Row extends ConvOptions {
+    x: number[];
+    w: number[];
+  }
+  // Windows over whole images and over parts of them, products with columns, several images in one product, one pixel;
+  // sizes that fill no vector.
+  const rows: Row[] = [
+    { x: [2, 3, 9, 7], w: [5, 3, 3, 3], padding: 1 },
+    { x: [3, 2, 13, 11], w: [4, 2, 5, 5] },
+    { x: [2, 4, 10, 9], w: [6, 2, 3, 3], stride: 2, groups: 2 },
+    { x: [1, 2, 15, 12], w: [3, 2, 3, 2], dilation: 2, padding: [2, 1] },
+    { x: [2, 7, 8, 5], w: [7, 1, 3, 3], groups: 7, padding: 1 },
+    { x: [1, 90, 40, 41], w: [5, 90, 3, 3], padding: 1 },
+    { x: [1, 3, 3, 1500], w: [2, 3, 3, 5] },
+    { x: [3, 6, 5, 5], w: [9, 6, 1, 1] },
+    { x: [1, 6, 21, 19], w: [140, 6, 1, 1] },
+    { x: [5, 12, 1, 1], w: [7, 12, 1, 1] },
+    { x: [2, 1, 2, 2], w: [3, 1, 2, 2] },
+    { x: [0, 3, 5, 5], w: [2, 3, 3, 3] },
+  ];
+  for (const { x: xs, w: ws, ...options } of rows) {
+    test(`[${xs}] and [${ws}]: activations with and without bias, a residual, a sum over channels last`, () => {
+      const f = (x: Tensor, w: Tensor, b: Tensor, r: Tensor) => [
+        relu(conv2d(x, w, { ...options, bias: b })),
+        gelu(conv2d(x, w.mul(2), options)),
+        add(conv2d(x, w.mul(3), { ...options, bias: b }).mul(0.5), r).tanh(),
+        conv2d(x, w.mul(4), options).permute([0, 2, 3, 1]).add(b),
+      ];
+      alike(() => {
+        manualSeed(1);
+        const [x, w] = [randn(xs, { device }), randn(ws, { device })];
+        const g = compile(f);
+        const results = g(x, w, randn([ws[0]], { device }), randn(conv2d(x, w, options).shape, { device }));
+        if (xs[0] > 0 && rewrites.length > 3) {
+          expect(count(g, "conv2dFused")).toBe(4);
+          expect(count(g, "conv2d")).toBe(0);
+        }
+        return results.map(values);
+      });
+    });
+  }
+
+  const of = (shape: number[], at: number) =>
+    tensor(
+      Array.from({ length: shape.reduce((n, d) => n * d) }, (_, i) => ((i * 7 + at) % 11) - 5),
+      { device },
+    ).reshape(shape);
+  const image = () => of([2, 3, 6, 5], 1);
+  const kernel = () => of([3, 3, 3, 3], 2);
+  const same = { padding: 1 };
+
+  test("the result is stored where others read it; where it meets an input in place; as other dtypes", () => {
+    const f = compile((x: Tensor, w: Tensor, r: Tensor) => {
+      const z = conv2d(x, w, same);
+      r.add_(conv2d(x, w.add(1), same)); // its elements are read after the convolution wrote to other memory
+      return [relu(z), z, sum(z, [2, 3]), conv2d(x, w.add(2), same).relu().to("float16")];
+    });
+    const [x, w, r] = [image(), kernel(), of([2, 3, 6, 5], 3)];
+    const z = conv2d(x, w, same);
+    const expected = [relu(z), z, sum(z, [2, 3]), conv2d(x, w.add(2), same).relu().to("float16")].map(values);
+    const after = values(r.add(conv2d(x, w.add(1), same)));
+    expect(f(x, w, r).map(values)).toEqual(expected);
+    expect(values(r)).toEqual(after);
+    expect(count(f, "conv2dFused")).toBe(3);
+  });
+
+  test("not where the result lies on the image, is read two ways, or has another shape; other dtypes stay", () => {
+    const f = compile((x: Tensor, w: Tensor) => {
+      x.sub_(conv2d(x, w, same));
+      const z = conv2d(x, w.add(1), same);
+      const wide = conv2d(x, w.slice(0, 0, 1), same); // [2, 1, 6, 5]
+      const twice = conv2d(x.to("float64"), w.to("float64"), same);
+      return [add(z, z.flip(3)), add(z.slice(0, 0, 1), z.slice(0, 1, 2)), mul(wide, x), relu(twice)];
+    });
+    const [x, w] = [image(), kernel()];
+    const [y] = [image().sub(conv2d(image(), kernel(), same))];
+    const z = conv2d(y, w.add(1), same);
+    const twice = conv2d(y.to("float64"), w.to("float64"), same);
+    const wide = conv2d(y, w.slice(0, 0, 1), same);
+    const expected = [add(z, z.flip(3)), add(z.slice(0, 0, 1), z.slice(0, 1, 2)), mul(wide, y), relu(twice)];
+    expect(f(x, w).map(values)).toEqual(expected.map(values));
+    expect(values(x)).toEqual(values(y));
+    expect(count(f, "conv2dFused")).toBe(0);
+  });
+
+  test("a training step: forward, one and two dimensions, and gradients of inputs through their activations", () => {
+    let plan: Compiled<[Tensor], Tensor> | undefined;
+    const step = (stride: number) => {
+      manualSeed(4);
+      const leaf = (shape: number[]): Tensor => rand(shape, { device }).sub(0.5).detach().requireGrad();
+      const [w1, b1, w2, w3] = [leaf([4, 2, 3, 3]), leaf([4]), leaf([5, 4, 3, 3]), leaf([3, 5, 3])];
+      const parameters = [w1, b1, w2, w3];
+      const opt = new optim.SGD(parameters, { lr: 0.1 });
+      const train = compile((x: Tensor) => {
+        opt.zeroGrad();
+        const h = relu(conv2d(x, w1, { bias: b1 }));
+        const k = relu(conv2d(h, w2, { padding: 1, stride }));
+        const y = gelu(conv1d(k.reshape([2, 5, -1]), w3, { bias: b1.slice(0, 0, 3) }));
+        const loss = sum(mul(y, y));
+        loss.backward();
+        opt.step();
+        return loss;
+      });
+      plan = train;
+      const losses = [1, 2].map(() => train(randn([2, 2, 9, 8], { device })).item());
+      return [losses, parameters.map(values)];
+    };
+    step(1);
+    expect(count(plan!, "conv2dFused")).toBe(3);
+    expect(count(plan!, "conv2dInputGradFused")).toBe(2);
+    step(2);
+    expect(count(plan!, "conv2dInputGradFused")).toBe(1); // not through the stride
+    alike(() => [step(1), step(2)]);
   });
 });

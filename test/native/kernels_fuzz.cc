@@ -114,6 +114,17 @@ Arguments argumentsOf(const std::string& op) {
       std::memcpy(&block[i], &v, sizeOf(t));  // little-endian
     }
   };
+  // (result + bias)·mask and what lies below zero, of which a sum may be kept too; the bias lies along `biasDim`.
+  const auto epilogue = [&](const Shape& s, int biasDim) {
+    out(chance(70) ? DType::f32 : DType::f16, s), out(chance(50) ? DType::f32 : DType::f16, s), out(DType::boolean, s);
+    in(DType::f32, s), in(anyFloat(), s);
+    for (int d = 0; d < 3 && chance(50); d++)
+      if (d != biasDim) a.in[2].view.strides[d] = 0;
+    if (chance(30)) a.in[3].view.ndim = 0;
+    const int32_t f32 = int32_t(DType::f32);
+    a.attr.insert(a.attr.end(), {3, kFn_add, f32, 0, 1, -1, kFn_mul, f32, 3, 2, -1, kFn_lt, f32, 0, 4, -1, 4,
+                                 chance(20) ? 0 : 3, 5});
+  };
   if (op == "arange") {
     out(anyType(), {1 + below(50)});
     value(below(9)), value(below(9) - 4);
@@ -138,13 +149,8 @@ Arguments argumentsOf(const std::string& op) {
     const auto size = [] { return chance(3) ? 0 : chance(20) ? 1 + below(130) : 1 + below(20); };
     const int32_t batch = chance(3) ? 0 : 1 + below(3), M = size(), N = size(), K = size();
     const Shape s = {batch, M, N};
-    out(DType::f32, s), out(chance(50) ? DType::f32 : DType::f16, s), out(DType::boolean, s);
     in(DType::f32, {batch, M, K}), in(DType::f32, {batch, K, N});
-    in(DType::f32, s), in(anyFloat(), s);
-    if (chance(50)) a.in[2].view.strides[0] = a.in[2].view.strides[1] = 0;  // a bias
-    if (chance(30)) a.in[3].view.ndim = 0;
-    const int32_t f32 = int32_t(DType::f32);
-    a.attr = {3, kFn_add, f32, 0, 1, -1, kFn_mul, f32, 3, 2, -1, kFn_lt, f32, 0, 4, -1, 4, chance(20) ? 0 : 3, 5};
+    epilogue(s, 2);
   } else if (is({"cumsum", "cumprod", "sort"})) {
     const DType t = anyType();
     const Shape s = anyShape(1);
@@ -242,8 +248,11 @@ Arguments argumentsOf(const std::string& op) {
       const int size = d[i] * (k[i] - 1) + 1 + below(wide && i == 1 ? 90 : 12);
       x.push_back(size), w.push_back(k[i]), y.push_back((size + 2 * p[i] - d[i] * (k[i] - 1) - 1) / s[i] + 1);
     }
-    const DType t = op == "maxPool2d" ? anyType() : anyFloat();
-    if (op == "conv2d") out(t, y), in(t, x), in(t, w);
+    const bool fused = op.find("Fused") != op.npos;
+    const DType t = fused ? DType::f32 : op == "maxPool2d" ? anyType() : anyFloat();
+    if (op == "conv2dFused") in(t, x), in(t, w);
+    else if (op == "conv2dInputGradFused") in(t, y), in(t, w);
+    else if (op == "conv2d") out(t, y), in(t, x), in(t, w);
     else if (op == "conv2dInputGrad") out(t, x), in(t, y), in(t, w);
     else if (op == "conv2dWeightGrad") out(t, w), in(t, x), in(t, y);
     else if (op == "avgPool2dGrad") out(t, x), in(t, y);
@@ -253,7 +262,12 @@ Arguments argumentsOf(const std::string& op) {
     if (!conv) a.attr.insert(a.attr.begin(), {k[0], k[1]});
     if (dilated) a.attr.insert(a.attr.end(), {d[0], d[1]});
     if (conv) a.attr.push_back(groups);
-    else if (!dilated) a.attr.push_back(below(2));
+    if (fused) {
+      const Shape& result = op == "conv2dFused" ? y : x;
+      a.attr.insert(a.attr.end(), {result[2], result[3]});
+      epilogue({result[0], result[1], result[2] * result[3]}, 1);
+    }
+    if (!conv && !dilated) a.attr.push_back(below(2));
   }
   return a;
 }

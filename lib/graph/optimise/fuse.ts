@@ -1,11 +1,12 @@
 // Element-wise fusion: instructions over the same shape become one pass over memory, also when others stand between
-// them, as long as nobody can tell. Those that read a matrix product become its epilogue: the product is handed on block
-// by block and need not reach memory.
+// them, as long as nobody can tell. Those that read a matrix product or a convolution become its epilogue: the result is
+// handed on block by block and need not reach memory.
 
 import { isContiguous, type Shape, sameShape } from "../../tensor/shape.js";
 import type { Storage } from "../../tensor/storage.js";
 import type { Instruction } from "../capture.js";
 import { isView, type Operand, type View } from "../encode.js";
+import { epilogueOf } from "../epilogue.js";
 import { MAX_INPUTS, MAX_OUTPUTS, MAX_STEPS, merge, viewKey } from "../merge.js";
 import type { Rewrite } from "./index.js";
 import { type Layout, layoutOf, relaid } from "./layout.js";
@@ -22,7 +23,7 @@ class Group {
   private shape: Shape | null;
   private steps = 0;
 
-  /** @param product the matrix product of which the members are the epilogue, if any */
+  /** @param product the product or convolution of which the members are the epilogue, if any */
   constructor(
     shape: Shape | null,
     readonly product: Instruction | null = null,
@@ -74,7 +75,7 @@ class Group {
     if (outs.some((v) => product.ins.some((x) => isView(x) && x.storage === v.storage))) return false;
     const window = this.windowFor(instruction);
     if (!window || !sameShape(window.shape, outs[0].shape)) return false;
-    const layout = layoutOf(window, product.outs[0]);
+    const layout = layoutOf(window, asPlanes(product));
     return layout !== null && [...outs, ...ins].every((x) => relaid(x, layout) !== undefined);
   }
 
@@ -82,7 +83,7 @@ class Group {
     this.shape ??= instruction.outs[0].shape;
     if (this.product && !this.window) {
       this.window = this.windowFor(instruction) as View;
-      this.layout = layoutOf(this.window, this.product.outs[0]);
+      this.layout = layoutOf(this.window, asPlanes(this.product));
       this.views.set(this.window.storage, new Set([viewKey(this.window)]));
     }
     this.members.push(instruction);
@@ -104,8 +105,11 @@ class Group {
   }
 }
 
-/** The kernel of a product with an epilogue. */
-const EPILOGUE = "matmulFused";
+/** The result of a product as its epilogue sees it. */
+const asPlanes = (product: Instruction): View => ({
+  ...product.outs[0],
+  shape: epilogueOf(product)?.shape(product) ?? product.outs[0].shape,
+});
 
 /** Where an instruction that depends on all of these groups joins best: the latest product, else the latest. */
 const preferred = (groups: readonly Group[]): Group[] => [
@@ -146,24 +150,30 @@ export function fuseElementwise(instructions: readonly Instruction[], { device, 
     if (product && window) keep(window, position.get(product) as number);
     for (const member of members) for (const v of member.outs) keep(v, position.get(member) as number);
     const outs = [...stored.values()];
-    if (!product || !window || !layout) {
+    const epilogue = product && epilogueOf(product);
+    if (!epilogue || !window || !layout) {
       const { attrs, ins } = merge(device, members, outs);
       out.push({ op: "elementwise", attrs, outs, ins, work: members[0].work });
       return;
     }
-    const { attrs, ins } = merge(device, members, outs, [window]);
+    const { attrs: program, ins } = merge(device, members, outs, [window]);
+    const attrs = [...epilogue.attrs(product), ...program];
     const laid = <T extends Operand>(x: T): T => relaid(x, layout) as T;
     const work = product.work + members[0].work;
-    out.push({ op: EPILOGUE, attrs, outs: outs.map(laid), ins: [...product.ins, ...ins.slice(1).map(laid)], work });
+    const inputs = [...product.ins, ...ins.slice(1).map(laid)];
+    out.push({ op: epilogue.kernel, attrs, outs: outs.map(laid), ins: inputs, work });
   };
 
   /** A product that an element-wise instruction reads. */
-  const opens = ({ op, outs: [c] }: Instruction): boolean =>
-    op === "matmul" &&
-    device.ops.has(EPILOGUE) &&
-    c.dtype === "float32" &&
-    isContiguous(c.shape, c.strides) &&
-    (readers.get(c.storage) ?? []).some((r) => instructions[r].op === "elementwise");
+  const opens = (instruction: Instruction): boolean => {
+    const [c] = instruction.outs;
+    return (
+      device.ops.has(epilogueOf(instruction)?.kernel ?? "") &&
+      c.dtype === "float32" &&
+      isContiguous(c.shape, c.strides) &&
+      (readers.get(c.storage) ?? []).some((r) => instructions[r].op === "elementwise")
+    );
+  };
 
   for (const instruction of instructions) {
     const before = open.filter((g) => g.conflicts(instruction));
