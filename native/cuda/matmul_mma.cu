@@ -148,13 +148,12 @@ bool run(const View& a, const View& b, const Epilogue& epilogue) {
   return true;
 }
 
-// float32 is float32 unless somebody says that 10 bits of mantissa will do.
+}  // namespace
+
 bool wantsTf32() {
   const char* const text = std::getenv("NABLA_CUDA_TF32");
   return text && text[0] == '1';
 }
-
-}  // namespace
 
 bool mmaProduct(const View& c, const View& a, const View& b) {
   if (properties().architecture < 80) return false;
