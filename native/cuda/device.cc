@@ -163,6 +163,10 @@ void check(cudaError_t status, const char* what) {
 
 cudaStream_t stream() { return current().stream(); }
 const Properties& properties() { return current().properties(); }
+bool wantsTf32() {
+  const char* const text = std::getenv("NABLA_CUDA_TF32");
+  return text && text[0] == '1';
+}
 
 Temporary::Temporary(int64_t bytes)
     : pool_(current().pool()), graph_(workspaceInUse()), bytes_(bytes),

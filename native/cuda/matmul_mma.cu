@@ -2,8 +2,6 @@
 // k inside, so that a register of a fragment is one read; rows are padded so that the reads of a warp meet all banks.
 #include "matmul_mma.h"
 
-#include <cstdlib>
-
 #include "mma.cuh"
 
 namespace nabla {
@@ -149,11 +147,6 @@ bool run(const View& a, const View& b, const Epilogue& epilogue) {
 }
 
 }  // namespace
-
-bool wantsTf32() {
-  const char* const text = std::getenv("NABLA_CUDA_TF32");
-  return text && text[0] == '1';
-}
 
 bool mmaProduct(const View& c, const View& a, const View& b) {
   if (properties().architecture < 80) return false;

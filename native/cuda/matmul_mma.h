@@ -6,8 +6,6 @@
 namespace nabla {
 namespace cuda {
 
-// float32 is float32 unless somebody says, in NABLA_CUDA_TF32, that 10 bits of mantissa will do.
-bool wantsTf32();
 bool mmaProduct(const View& c, const View& a, const View& b);
 bool mmaThrough(const ElementwiseArgs& program, const View& a, const View& b);
 

@@ -6,7 +6,7 @@
 #include <cstdlib>
 
 #include "hopper.cuh"
-#include "matmul_mma.h"
+#include "matmul_tiles.cuh"
 
 namespace nabla {
 namespace cuda {
