@@ -181,7 +181,13 @@ async function check() {
               [16, 4096, 4096],
               [4096, 16, 4096],
             ]);
-      say("| M × K × N | dtype | ms | TFLOP/s | PyTorch, TFLOP/s |\n| --- | --- | ---: | ---: | ---: |");
+      // cuBLASLt through NABLA_CUDA_CUBLAS, which is an error where the library is not; the same tensors, so the same layout.
+      const rivals = { "mma.sync": { NABLA_CUDA_WGMMA: "0" }, cuBLASLt: { NABLA_CUDA_CUBLAS: "1" } };
+      const missing = new Set();
+      const reasons = [];
+      say(
+        "| M × K × N | dtype | ms | TFLOP/s | without wgmma | cuBLASLt | PyTorch |\n| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+      );
       for (const dtype of ["float32", "tf32", "bfloat16"]) {
         process.env.NABLA_CUDA_TF32 = dtype === "tf32" ? "1" : "0";
         for (const [m, k, n] of sizes) {
@@ -190,23 +196,43 @@ async function check() {
             nabla.randn(shape, { device: "cuda" }).to(dtype === "bfloat16" ? "bfloat16" : "float32");
           const [a, b] = [make([m, k]), make([k, n])];
           let c;
-          const ms = await time(
-            () => {
-              c?.dispose();
-              c = nabla.matmul(a, b);
-            },
-            () => c.select(0, 0).select(0, 0).data(),
-            m * n * k > 1e11 ? 3 : 20,
-          );
+          const measure = () =>
+            time(
+              () => {
+                c?.dispose();
+                c = nabla.matmul(a, b);
+              },
+              () => c.select(0, 0).select(0, 0).data(),
+              m * n * k > 1e11 ? 3 : 20,
+            );
+          const ms = await measure();
+          const others = [];
+          for (const [name, settings] of Object.entries(rivals)) {
+            if (missing.has(name)) {
+              others.push(undefined);
+              continue;
+            }
+            Object.assign(process.env, settings);
+            try {
+              others.push(await measure());
+            } catch (error) {
+              missing.add(name);
+              others.push(undefined);
+              reasons.push(`${name}: ${error.message}`);
+            }
+            for (const key of Object.keys(settings)) delete process.env[key];
+          }
           const rival = torch(
             `a=torch.randn(${m},${k},device='cuda').to(${dtype === "bfloat16" ? "torch.bfloat16" : "torch.float32"});b=torch.randn(${k},${n},device='cuda').to(a.dtype);torch.backends.cuda.matmul.allow_tf32=${dtype === "tf32" ? "True" : "False"}`,
             "a@b",
           );
           const rate = (ms) => ((2 * m * n * k) / ms / 1e9).toFixed(1);
-          say(`| ${m} × ${k} × ${n} | ${dtype} | ${ms.toFixed(3)} | ${rate(ms)} | ${rival ? rate(rival) : "–"} |`);
+          const cells = [others[0], others[1], rival].map((ms) => (ms ? rate(ms) : "–"));
+          say(`| ${m} × ${k} × ${n} | ${dtype} | ${ms.toFixed(3)} | ${rate(ms)} | ${cells.join(" | ")} |`);
         }
       }
       process.env.NABLA_CUDA_TF32 = "0";
+      for (const reason of reasons) say(`\n${reason}`);
     },
 
     async bandwidth() {

@@ -5,6 +5,8 @@
 #include "../graph/environment.h"
 #include "device.h"
 #if defined(NABLA_SHIM)
+#include "hopper.cuh"
+#include "matmul_wgmma.h"
 #include "shim/planted.h"
 #endif
 
@@ -39,7 +41,7 @@ Napi::Value openDevice(const Napi::CallbackInfo& info) {
 }
 
 #if defined(NABLA_SHIM)
-// For tests: order(name), of the threads, and planted(name) → what the shim says.
+// For tests: order(name), of the threads; planted(name) → what the shim says; and what is computed on the host.
 Napi::Value order(const Napi::CallbackInfo& info) {
   const std::string name = info[0].As<Napi::String>();
   shim::setOrder(name == "reverse" ? shim::Order::reverse : name == "random" ? shim::Order::random : shim::Order::forward);
@@ -47,6 +49,18 @@ Napi::Value order(const Napi::CallbackInfo& info) {
 }
 Napi::Value planted(const Napi::CallbackInfo& info) {
   return Napi::String::New(info.Env(), shim::planted(info[0].As<Napi::String>()));
+}
+Napi::Value launched(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), shim::launched()); }
+Napi::Value descriptor(const Napi::CallbackInfo& info) {
+  const auto number = [&](size_t i) { return info[i].As<Napi::Number>().Uint32Value(); };
+  return Napi::BigInt::New(info.Env(), cuda::matrixDescriptor(number(0), number(1), number(2)));
+}
+Napi::Value tilePlace(const Napi::CallbackInfo& info) {
+  const auto number = [&](size_t i) { return info[i].As<Napi::Number>().Int32Value(); };
+  const cuda::TilePlace place = cuda::tilePlace(number(0), number(1), number(2));
+  Napi::Array list = Napi::Array::New(info.Env());
+  for (const int x : {place.batch, place.row, place.column}) list.Set(list.Length(), x);
+  return list;
 }
 #endif
 
@@ -57,6 +71,9 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
 #if defined(NABLA_SHIM)
   exports.Set("order", Napi::Function::New(env, order));
   exports.Set("planted", Napi::Function::New(env, planted));
+  exports.Set("launched", Napi::Function::New(env, launched));
+  exports.Set("descriptor", Napi::Function::New(env, descriptor));
+  exports.Set("tilePlace", Napi::Function::New(env, tilePlace));
 #endif
   return exports;
 }

@@ -63,10 +63,18 @@ class Cuda : public Device {
   }
   // Two blocks in turn: one arrives while the other is copied out. The thread sleeps meanwhile.
   void read(void* to, const char* from, int64_t bytes) override {
-    char* blocks[2] = {};
+    struct Turns {
+      Cuda& cuda;
+      char* blocks[2];
+      ~Turns() {
+        for (char* block : blocks)
+          if (block) cuda.staging_.give(block, cuda.stream_);
+      }
+    } turns = {*this, {}};
+    const auto& blocks = turns.blocks;
     const auto send = [&](int64_t at) {
       const int64_t n = std::min(kChunk, bytes - at);
-      char*& block = blocks[at / kChunk % 2];
+      char*& block = turns.blocks[at / kChunk % 2];
       if (!block) block = staging_.take(n);
       check(cudaMemcpyAsync(block, from + at, size_t(n), cudaMemcpyDeviceToHost, stream_), "cudaMemcpyAsync");
     };
@@ -76,8 +84,6 @@ class Cuda : public Device {
       if (at + kChunk < bytes) send(at + kChunk);
       std::memcpy(static_cast<char*>(to) + at, blocks[at / kChunk % 2], size_t(std::min(kChunk, bytes - at)));
     }
-    for (char* block : blocks)
-      if (block) staging_.give(block, stream_);
   }
   void synchronize() override { check(cudaStreamSynchronize(stream_), "the GPU"); }
 
@@ -157,6 +163,10 @@ void check(cudaError_t status, const char* what) {
 
 cudaStream_t stream() { return current().stream(); }
 const Properties& properties() { return current().properties(); }
+bool wantsTf32() {
+  const char* const text = std::getenv("NABLA_CUDA_TF32");
+  return text && text[0] == '1';
+}
 
 Temporary::Temporary(int64_t bytes)
     : pool_(current().pool()), graph_(workspaceInUse()), bytes_(bytes),

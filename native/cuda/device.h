@@ -28,6 +28,8 @@ struct Properties {
   int index, processors, architecture;  // multiprocessors; 90 for sm_90
 };
 const Properties& properties();
+// float32 products are of float32 unless somebody says, by NABLA_CUDA_TF32=1, that 10 bits of mantissa will do.
+bool wantsTf32();
 
 // Memory for the kernels of one call; in a graph it stays theirs.
 class Workspace;

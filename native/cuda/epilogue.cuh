@@ -34,15 +34,32 @@ struct StoreProduct {
   template <int V>
   DEVICE void operator()(int n, int i, int j, int count, const float (&x)[V]) const {
     const int64_t at = n * batch + i * row + j * column;
-    if (V == 4 && count == 4 && column == 1 && data.dtype == DType::f32 && (at & 3) == 0 &&
-        (reinterpret_cast<uintptr_t>(data.data) & 15) == 0) {
-      float4 all;
-      all.x = x[0], all.y = x[1], all.z = x[2], all.w = x[3];
-      reinterpret_cast<float4*>(data.data)[at / 4] = all;
-      return;
+    if (count == V && column == 1) {
+      if (data.dtype == DType::f32) {
+        if (storeWide<float, V>(at, x)) return;
+      } else if (data.dtype == DType::f16) {
+        if (storeWide<Half, V>(at, x)) return;
+      } else if (data.dtype == DType::bf16) {
+        if (storeWide<BFloat, V>(at, x)) return;
+      }
     }
     for (int v = 0; v < V; v++)
       if (v < count) data.store(at + v * column, x[v]);
+  }
+
+ private:
+  // As one store; false when they do not lie at a multiple of their size.
+  template <typename T, int V>
+  DEVICE bool storeWide(int64_t at, const float (&x)[V]) const {
+    struct alignas(V * sizeof(T)) Together {
+      T values[V];
+    };
+    T* const to = reinterpret_cast<T*>(data.data) + at;
+    if (reinterpret_cast<uintptr_t>(to) % sizeof(Together) != 0) return false;
+    Together all;
+    for (int v = 0; v < V; v++) all.values[v] = convert<T>(x[v]);
+    *reinterpret_cast<Together*>(to) = all;
+    return true;
   }
 };
 

@@ -13,6 +13,7 @@
 
 #define DEVICE __device__ __forceinline__
 #define UNROLL _Pragma("unroll")
+#define ROLLED _Pragma("unroll 1")
 #define DYN_SHARED(type, name)                                       \
   extern __shared__ __align__(16) unsigned char nablaSharedBytes[];  \
   type* const name = reinterpret_cast<type*>(nablaSharedBytes)
@@ -26,6 +27,7 @@
 
 #define DEVICE inline
 #define UNROLL
+#define ROLLED
 #define DYN_SHARED(type, name) type* const name = static_cast<type*>(::shim::dynamicShared())
 #define LAUNCH(kernel, grid, block, shared, ...) \
   ::shim::launchKernel(#kernel, (grid), (block), (shared), kernel, __VA_ARGS__)

@@ -50,15 +50,8 @@ __global__ void lossKernel(Rows p, C* loss) {
   int64_t at[3];
   locate(p.rows, blockIdx.x, at);
   const auto x = [&](uint32_t i) { return p.x.load<C>(at[0] + i * p.step); };
-  C most = -infinity<C>();
-  for (uint32_t i = threadIdx.x; i < p.n; i += blockDim.x) {
-    const C v = x(i);
-    if (v > most || isNan(v)) most = v;
-  }
-  most = combineMax(most, memory);
-  C sum = 0;
-  for (uint32_t i = threadIdx.x; i < p.n; i += blockDim.x) sum += expOf(x(i) - most);
-  sum = combineSum(sum, memory);
+  C most, sum;
+  maxAndSum(x, p.n, memory, most, sum);
   if (threadIdx.x != 0) return;
   const C log = logOf(sum);
   p.parts.store(at[2], most);
@@ -103,8 +96,6 @@ __global__ void lossGradKernel(Rows p, Data g, Layout<1> gLayout, bool each, Dat
   }
 }
 
-int threadsFor(int64_t n) { return powerOfTwo(ceilDiv(n, 4), 32, 512); }
-
 }  // namespace
 
 void run_crossEntropy(const Call& c) {
@@ -117,7 +108,7 @@ void run_crossEntropy(const Call& c) {
     const Rows p = rowsFor(x, target, parts, ignored);
     const Temporary memory(std::max<int64_t>(1, rows) * int64_t(sizeof(C)));
     C* const loss = memory.get<C>();
-    const int threads = threadsFor(n);
+    const int threads = threadsForRow(n);
     if (rows > 0) LAUNCH(lossKernel<C>, unsigned(rows), threads, threads * sizeof(C), p, loss);
     LAUNCH(lossSum<C>, 1, kThreads, kThreads * sizeof(C), p, static_cast<const C*>(loss), uint32_t(rows), reduction,
            Data(c.out[0]), layoutOf(c.out[0]), Data(c.out[2]));
@@ -131,7 +122,7 @@ void run_crossEntropyGrad(const Call& c) {
   if (rows == 0 || n == 0) return;
   withComputeFloat(x.dtype, [&](auto tag) {
     using C = TypeOf<decltype(tag)>;
-    LAUNCH(lossGradKernel<C>, unsigned(rows), threadsFor(n), 0, rowsFor(x, target, c.in[2], ignored), Data(g), layoutOf(g),
+    LAUNCH(lossGradKernel<C>, unsigned(rows), threadsForRow(n), 0, rowsFor(x, target, c.in[2], ignored), Data(g), layoutOf(g),
            g.ndim > 0, Data(dx), rowsOf(dx), dx.strides[dx.ndim - 1], Number(c.in[5]), Number(g));
   });
 }

@@ -1,9 +1,11 @@
 // Batched matrix products of any strides and dtypes.
 #include "matmul.h"
 
+#include "cublaslt.h"
 #include "gemm.cuh"
 #include "matmul_mma.h"
 #include "matmul_simt.h"
+#include "matmul_wgmma.h"
 
 namespace nabla {
 namespace cuda {
@@ -32,7 +34,7 @@ struct Product {
 // From the fastest kernel that takes these shapes to the one that takes all.
 void product(const View& c, const View& a, const View& b) {
   if (c.numel() == 0) return;
-  if (mmaProduct(c, a, b)) return;
+  if (cublasProduct(c, a, b) || wgmmaProduct(c, a, b) || mmaProduct(c, a, b)) return;
   if (c.dtype == DType::f32 && simtProduct(c, a, b)) return;
   withCompute(c.dtype, [&](auto tag) {
     using V = TypeOf<decltype(tag)>;
@@ -42,7 +44,7 @@ void product(const View& c, const View& a, const View& b) {
 }
 
 bool productThrough(const ElementwiseArgs& program, const View& a, const View& b) {
-  return mmaThrough(program, a, b) || simtThrough(program, a, b);
+  return wgmmaThrough(program, a, b) || mmaThrough(program, a, b) || simtThrough(program, a, b);
 }
 
 }  // namespace cuda

@@ -2,8 +2,6 @@
 // k inside, so that a register of a fragment is one read; rows are padded so that the reads of a warp meet all banks.
 #include "matmul_mma.h"
 
-#include <cstdlib>
-
 #include "mma.cuh"
 
 namespace nabla {
@@ -146,12 +144,6 @@ bool run(const View& a, const View& b, const Epilogue& epilogue) {
     LAUNCH((mmaKernel<T, Epilogue>), dim3(blocks, 1, unsigned(std::min(65535, size.batches - first))), kMmaThreads, shared,
            size, x, y, first, epilogue);
   return true;
-}
-
-// float32 is float32 unless somebody says that 10 bits of mantissa will do.
-bool wantsTf32() {
-  const char* const text = std::getenv("NABLA_CUDA_TF32");
-  return text && text[0] == '1';
 }
 
 }  // namespace

@@ -72,9 +72,9 @@ char* DevicePool::reserve(int64_t bytes) {
 }
 
 char* DevicePool::allocate(int64_t bytes) {
-  const int64_t size = roundUp(bytes);
-  if (bytes >= 0 && bytes < int64_t(1) << 48) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (bytes >= 0 && bytes < int64_t(1) << 48) {  // what can be rounded up
+    const int64_t size = roundUp(bytes);
     std::vector<char*>& list = free_[size];
     if (list.empty()) {
       const int64_t chunk = size <= kSmall ? kSlab : size;
@@ -157,14 +157,19 @@ char* Staging::take(int64_t bytes) {
   for (auto& entry : blocks_) {
     Block& block = entry.second;
     if (block.taken || block.size != size) continue;
-    if (block.pending && cudaEventQuery(block.event) != cudaSuccess) continue;
+    if (block.pending && cudaEventQuery(block.event) != cudaSuccess) {
+      cudaGetLastError();  // cudaErrorNotReady is no error of the next call
+      continue;
+    }
     block.taken = true;
     return entry.first;
   }
   void* memory = nullptr;
   check(cudaHostAlloc(&memory, size_t(size), cudaHostAllocDefault), "cudaHostAlloc");
   Block block = {size, nullptr, true, false};
-  check(cudaEventCreateWithFlags(&block.event, cudaEventDisableTiming), "cudaEventCreate");
+  const cudaError_t status = cudaEventCreateWithFlags(&block.event, cudaEventDisableTiming);
+  if (status != cudaSuccess) cudaFreeHost(memory);
+  check(status, "cudaEventCreate");
   blocks_[static_cast<char*>(memory)] = block;
   return static_cast<char*>(memory);
 }
@@ -172,9 +177,8 @@ char* Staging::take(int64_t bytes) {
 void Staging::give(char* memory, cudaStream_t stream) {
   const std::lock_guard<std::mutex> lock(mutex_);
   Block& block = blocks_[memory];
-  check(cudaEventRecord(block.event, stream), "cudaEventRecord");
   block.taken = false;
-  block.pending = true;
+  block.pending = cudaEventRecord(block.event, stream) == cudaSuccess;  // or else the stream is broken, and says so
 }
 
 }  // namespace cuda

@@ -1,7 +1,7 @@
 // Pools of the device's memory, and of page-locked memory of the host through which copies go.
 #pragma once
-#include <deque>
 #include <map>
+#include <mutex>
 #include <vector>
 
 #include "../core/pool.h"
@@ -12,7 +12,7 @@ namespace cuda {
 
 // Everything runs in the order of one stream, so a block that is given back may be given out at once: whoever gets it
 // comes later in the stream. Small blocks are cut from slabs, larger ones are allocated one by one; both by size class.
-// CUDA must be told which device it is before (Device::enter).
+// The device must be the one in use (Device::enter).
 class DevicePool : public Pool {
  public:
   DevicePool() = default;

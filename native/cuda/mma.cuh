@@ -13,6 +13,12 @@ void unpackPair(uint32_t bits, float* to) {
   to[0] = toFloat(T{uint16_t(bits)});
   to[1] = toFloat(T{uint16_t(bits >> 16)});
 }
+// The six registers of a fragment pair, of all lanes.
+inline void gatherRegisters(const uint32_t (&a)[4], const uint32_t (&b)[2], uint32_t (&all)[6][32]) {
+  const uint32_t own[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
+  for (int r = 0; r < 6; r++)
+    for (int lane = 0; lane < 32; lane++) all[r][lane] = shim::shuffle(own[r], lane);
+}
 // d += A·B with A [16, K] and B [K, 8] gathered from all lanes: element k of a row is in the lane and register that the
 // layouts below say.
 template <int K, typename Get>
@@ -44,9 +50,7 @@ DEVICE void mma16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
   }
 #elif defined(NABLA_SHIM)
   uint32_t all[6][32];
-  const uint32_t own[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
-  for (int r = 0; r < 6; r++)
-    for (int lane = 0; lane < 32; lane++) all[r][lane] = shim::shuffle(own[r], lane);
+  gatherRegisters(a, b, all);
   multiplyFragments<16>(d, [&](int k, int g, int t, float& low, float& high, float& left, float& right) {
     const int half = k / 8, from = k % 8 / 2, which = k % 2;
     float pair[2];
@@ -70,9 +74,7 @@ DEVICE void mmaTf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #elif defined(NABLA_SHIM)
   uint32_t all[6][32];
-  const uint32_t own[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
-  for (int r = 0; r < 6; r++)
-    for (int lane = 0; lane < 32; lane++) all[r][lane] = shim::shuffle(own[r], lane);
+  gatherRegisters(a, b, all);
   multiplyFragments<8>(d, [&](int k, int g, int t, float& low, float& high, float& left, float& right) {
     const int half = k / 4, from = k % 4;
     low = floatOfBits(all[2 * half][4 * g + from]), high = floatOfBits(all[2 * half + 1][4 * g + from]);

@@ -57,15 +57,13 @@ __global__ void normalizeGradKernel(Plane dy, Plane xhat, Data rstd, int64_t rst
   }
 }
 
-int threadsFor(int64_t n) { return powerOfTwo(ceilDiv(n, 4), 32, 512); }
-
 }  // namespace
 
 void run_normalize(const Call& c) {
   const View &x = c.in[0], &xhat = c.out[0], &mean = c.out[1], &rstd = c.out[2];
   const int64_t R = x.shape[1], n = int64_t(x.shape[0]) * x.shape[2];
   if (R == 0) return;
-  const int threads = threadsFor(n);
+  const int threads = threadsForRow(n);
   withComputeFloat(x.dtype, [&](auto tag) {
     using T = TypeOf<decltype(tag)>;
     LAUNCH(normalizeKernel<T>, unsigned(R), threads, threads * sizeof(T), Plane(x), Plane(xhat), Data(mean),
@@ -77,7 +75,7 @@ void run_normalizeGrad(const Call& c) {
   const View &dy = c.in[0], &xhat = c.in[1], &rstd = c.in[2], &dx = c.out[0];
   const int64_t R = dy.shape[1], n = int64_t(dy.shape[0]) * dy.shape[2];
   if (R == 0 || n == 0) return;
-  const int threads = threadsFor(n);
+  const int threads = threadsForRow(n);
   withComputeFloat(dy.dtype, [&](auto tag) {
     using T = TypeOf<decltype(tag)>;
     LAUNCH(normalizeGradKernel<T>, unsigned(R), threads, threads * sizeof(T), Plane(dy), Plane(xhat), Data(rstd),

@@ -18,6 +18,17 @@ DEVICE void inside(const Axis& a, int p, int& from, int& to) {
   to = room <= 0 ? 0 : (room + dilation - 1) / dilation;
   if (to > int(a.kernel)) to = int(a.kernel);
 }
+// Of which result `i` is, in row-major order, and the elements of its window inside the image: [r0, r1) × [s0, s1).
+struct Window {
+  uint32_t plane;
+  int p, q, r0, r1, s0, s1;
+  DEVICE Window(const Axes& a, uint32_t i) {
+    const uint32_t P = uint32_t(a.h.results), Q = uint32_t(a.w.results);
+    plane = i / (P * Q), p = int(i / Q % P), q = int(i % Q);
+    inside(a.h, p, r0, r1);
+    inside(a.w, q, s0, s1);
+  }
+};
 DEVICE int divisorOf(const Axis& a, int p, bool countPad) {
   const int from = p * int(a.stride) - int(a.pad), end = int(a.size) + (countPad ? int(a.pad) : 0);
   const int to = from + int(a.kernel) < end ? from + int(a.kernel) : end;
@@ -35,26 +46,22 @@ template <typename C>
 __global__ void maxPoolKernel(Axes a, Planes x, Planes y, Planes index, uint32_t channels, uint32_t count) {
   const uint32_t i = threadPosition();
   if (i >= count) return;
-  const int P = int(a.h.results), Q = int(a.w.results), q = int(i % Q), p = int(i / Q % P);
-  const uint32_t plane = i / (uint32_t(P) * Q);
-  int r0, r1, s0, s1;
-  inside(a.h, p, r0, r1);
-  inside(a.w, q, s0, s1);
-  const int64_t from = x.at(plane, channels);
+  const Window w(a, i);
+  const int64_t from = x.at(w.plane, channels);
   C best = 0;
   int64_t where = -1;
-  for (int r = r0; r < r1; r++)
-    for (int s = s0; s < s1; s++) {
-      const int h = p * int(a.h.stride) - int(a.h.pad) + r * int(a.h.dilation);
-      const int w = q * int(a.w.stride) - int(a.w.pad) + s * int(a.w.dilation);
-      const C v = x.data.load<C>(from + h * x.stride[2] + w * x.stride[3]);
+  for (int r = w.r0; r < w.r1; r++)
+    for (int s = w.s0; s < w.s1; s++) {
+      const int row = w.p * int(a.h.stride) - int(a.h.pad) + r * int(a.h.dilation);
+      const int column = w.q * int(a.w.stride) - int(a.w.pad) + s * int(a.w.dilation);
+      const C v = x.data.load<C>(from + row * x.stride[2] + column * x.stride[3]);
       if (where < 0 || v > best || (isNan(v) && !isNan(best))) {
         best = v;
-        where = int64_t(h) * a.w.size + w;
+        where = int64_t(row) * a.w.size + column;
       }
     }
-  y.data.store(y.at(plane, channels) + p * y.stride[2] + q * y.stride[3], best);
-  index.data.store(index.at(plane, channels) + p * index.stride[2] + q * index.stride[3], where);
+  y.data.store(y.at(w.plane, channels) + w.p * y.stride[2] + w.q * y.stride[3], best);
+  index.data.store(index.at(w.plane, channels) + w.p * index.stride[2] + w.q * index.stride[3], where);
 }
 
 // A thread a result of the image: it takes the gradients of the windows that chose it, in their order. Which windows
@@ -87,18 +94,14 @@ template <typename C>
 __global__ void averageKernel(Axes a, Planes x, Planes y, uint32_t channels, uint32_t count) {
   const uint32_t i = threadPosition();
   if (i >= count) return;
-  const int P = int(a.h.results), Q = int(a.w.results), q = int(i % Q), p = int(i / Q % P);
-  const uint32_t plane = i / (uint32_t(P) * Q);
-  int r0, r1, s0, s1;
-  inside(a.h, p, r0, r1);
-  inside(a.w, q, s0, s1);
-  const int64_t from = x.at(plane, channels);
+  const Window w(a, i);
+  const int64_t from = x.at(w.plane, channels);
   C sum = 0;
-  for (int r = r0; r < r1; r++)
-    for (int s = s0; s < s1; s++)
-      sum += x.data.load<C>(from + (p * a.h.stride - a.h.pad + r) * x.stride[2] + (q * a.w.stride - a.w.pad + s) * x.stride[3]);
-  y.data.store(y.at(plane, channels) + p * y.stride[2] + q * y.stride[3],
-               sum / C(divisorOf(a.h, p, a.countPad) * divisorOf(a.w, q, a.countPad)));
+  for (int r = w.r0; r < w.r1; r++)
+    for (int s = w.s0; s < w.s1; s++)
+      sum += x.data.load<C>(from + (w.p * a.h.stride - a.h.pad + r) * x.stride[2] + (w.q * a.w.stride - a.w.pad + s) * x.stride[3]);
+  y.data.store(y.at(w.plane, channels) + w.p * y.stride[2] + w.q * y.stride[3],
+               sum / C(divisorOf(a.h, w.p, a.countPad) * divisorOf(a.w, w.q, a.countPad)));
 }
 
 template <typename C>

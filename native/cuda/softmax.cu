@@ -18,15 +18,8 @@ __global__ void softmaxKernel(Rows p) {
   int64_t at[3];
   locate(p.rows, blockIdx.x, at);
   const auto x = [&](uint32_t i) { return p.a.load<C>(at[0] + i * p.stepA); };
-  C most = -infinity<C>();
-  for (uint32_t i = threadIdx.x; i < p.n; i += blockDim.x) {
-    const C v = x(i);
-    if (v > most || isNan(v)) most = v;
-  }
-  most = combineMax(most, memory);
-  C sum = 0;
-  for (uint32_t i = threadIdx.x; i < p.n; i += blockDim.x) sum += expOf(x(i) - most);
-  sum = combineSum(sum, memory);
+  C most, sum;
+  maxAndSum(x, p.n, memory, most, sum);
   const C shift = logarithm ? logOf(sum) : C(0);
   for (uint32_t i = threadIdx.x; i < p.n; i += blockDim.x) {
     const C v = x(i) - most;
@@ -56,7 +49,7 @@ void run(const Call& c) {
   const int64_t n = a.shape[last], rows = n == 0 ? 0 : a.numel() / n;
   if (rows == 0) return;
   const Rows p = {Data(a), Data(b), Data(y), rowsOf(a, b, y), a.strides[last], b.strides[last], y.strides[last], uint32_t(n)};
-  const int threads = powerOfTwo(ceilDiv(n, 4), 32, 512);
+  const int threads = threadsForRow(n);
   withComputeFloat(a.dtype, [&](auto tag) {
     using C = TypeOf<decltype(tag)>;
     const size_t shared = threads * sizeof(C);

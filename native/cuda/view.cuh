@@ -109,5 +109,22 @@ DEVICE T combineMax(T value, T* memory) {
   return combine(value, memory, int(blockDim.x), [](T a, T b) { return b > a || isNan(b) ? b : a; });
 }
 
+
+// Of the row x(0) … x(n − 1) that a block works on: its largest element, and Σ eˣ⁻ᵐᵃˣ. For every thread.
+template <typename C, typename Row>
+DEVICE void maxAndSum(const Row& x, uint32_t n, C* memory, C& most, C& sum) {
+  C own = -infinity<C>();
+  for (uint32_t i = threadIdx.x; i < n; i += blockDim.x) {
+    const C v = x(i);
+    if (v > own || isNan(v)) own = v;
+  }
+  most = combineMax(own, memory);
+  C part = 0;
+  for (uint32_t i = threadIdx.x; i < n; i += blockDim.x) part += expOf(x(i) - most);
+  sum = combineSum(part, memory);
+}
+// Threads of a block that works on a row of n elements.
+inline int threadsForRow(int64_t n) { return powerOfTwo(ceilDiv(n, 4), 32, 512); }
+
 }  // namespace cuda
 }  // namespace nabla

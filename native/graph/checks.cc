@@ -19,13 +19,13 @@ void check_elementwise(const Call& call) {
   for (int j = 0; j < call.nOut; j++) {
     const View& out = call.out[j];
     if (!out.present) fail("PROGRAM", "elementwise: output %d is absent", j);
-    if (out.ndim != call.out[0].ndim || !std::equal(out.shape, out.shape + out.ndim, call.out[0].shape))
+    if (!sameShape(out, call.out[0]))
       fail("PROGRAM", "elementwise: output %d has another shape than the first", j);
   }
   for (int i = 0; i < call.nIn; i++) {
     const View& in = call.in[i];
     if (!in.present) fail("PROGRAM", "elementwise: input %d is absent", i);
-    if (in.ndim != 0 && (in.ndim != call.out[0].ndim || !std::equal(in.shape, in.shape + in.ndim, call.out[0].shape)))
+    if (in.ndim != 0 && !sameShape(in, call.out[0]))
       fail("PROGRAM", "elementwise: input %d has another shape than the outputs", i);
   }
   const Steps steps(call);

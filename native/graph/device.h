@@ -1,4 +1,4 @@
-// What an executor asks of the device that its kernels run on: cpu/device.cc, cuda/device.cu.
+// What an executor asks of the device that its kernels run on: cpu/device.cc, cuda/device.cc.
 #pragma once
 #include <cstdint>
 #include <functional>

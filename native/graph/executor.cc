@@ -218,13 +218,13 @@ void Executor::replay(const int32_t* attributes, int32_t count) {
   bool clean;
   try {
     clean = bind(*program, slots);
+    program->setParameters(slots + bound.size());
   } catch (...) {
     const FailurePtr failure = caught();
     for (size_t i = 0; i < bound.size(); i++)
       if (bound[i].written && isLive(slots[i])) poison(slots[i], failure);
     return;
   }
-  program->setParameters(slots + bound.size());
   if (!clean) return replayAround(*program, slots, 0, nullptr);
   const std::vector<Node>& nodes = program->nodes();
   size_t next = 0;
@@ -237,7 +237,8 @@ void Executor::replay(const int32_t* attributes, int32_t count) {
   try {
     if (!device_->replay(*program, changes, run)) run();
   } catch (...) {
-    return replayAround(*program, slots, next, caught());
+    // Nodes that all ran while a graph was made of them wrote nothing yet: its launch failed.
+    return replayAround(*program, slots, next < nodes.size() ? next : 0, caught());
   }
   for (size_t i = 0; i < bound.size(); i++)
     if (bound[i].written) slots_[slots[i]].written = true;
@@ -347,6 +348,7 @@ int32_t Executor::stage(const void* from, int64_t bytes) {
 }
 
 int32_t Executor::load(const int32_t* words, int64_t length) {
+  device_->enter();  // whose memory the program's lies in
   auto program = std::make_shared<Program>(words, length, *device_);
   std::lock_guard<std::mutex> lock(mutex_);
   const int32_t id = nextProgram_++;

@@ -2,19 +2,7 @@
 import { describe, expect, test } from "vitest";
 import * as nabla from "../../lib/index.js";
 import { absent, titled } from "../devices.js";
-
-/** Small odd integers over powers of two: exact in every float dtype, and so are their products and sums. */
-const values = (n: number, seed: number): number[] => Array.from({ length: n }, (_, i) => ((i * 7 + seed * 3) % 9) - 4);
-
-function reference(a: readonly number[], b: readonly number[], m: number, k: number, n: number): number[] {
-  const c = new Array<number>(m * n).fill(0);
-  for (let i = 0; i < m; i++)
-    for (let p = 0; p < k; p++) {
-      const x = a[i * k + p];
-      for (let j = 0; j < n; j++) c[i * n + j] += x * b[p * n + j];
-    }
-  return c;
-}
+import { reference, values } from "./products.js";
 
 /** The matrix [rows, columns], lying on its side in memory when `transposed`. */
 function matrix(

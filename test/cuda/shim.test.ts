@@ -25,5 +25,10 @@ describe.skipIf(!shim)(titled("the shim", shim ? null : "NABLA_CUDA_ADDON does n
     expect(run("left the block", order)).toMatch(/have left while others wait for them at a barrier/);
     expect(run("left the warp", order)).toMatch(/have left while others wait for them in a warp function/);
   });
+  test("a copy that is not waited for, and one of which too few bytes are announced", () => {
+    for (const order of orders) expect(run("copied", order)).toBe("");
+    expect(run("no wait for a copy", "forward")).toBe("wrong");
+    expect(run("too few bytes", "forward")).toMatch(/threads wait for each other/);
+  });
   test("a block that no GPU runs", () => expect(run("too large", "forward")).toMatch(/cannot be launched/));
 });

@@ -2,11 +2,16 @@
 // more than a loop.
 #include "shim.h"
 
+#include "hopper.h"
+#include "machine.h"
+
 #include <sys/mman.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <mutex>
+#include <utility>
 #include <vector>
 #if !defined(__x86_64__)
 #include <ucontext.h>
@@ -20,6 +25,7 @@ namespace {
 
 constexpr size_t kStack = 128 << 10;
 constexpr size_t kShared = 228 << 10, kGuard = 256;  // dynamic shared memory; what lies behind it
+constexpr uint32_t kSharedBase = 1040;  // where it seems to begin: not at a multiple of what a swizzle needs
 constexpr unsigned char kUnset = 0xFF, kGuardByte = 0xA5;
 
 // Changing stacks.
@@ -67,13 +73,14 @@ void prepare(Context& context, char* stack, void (*entry)()) {
 }
 #endif
 
-enum class Wait { ready, block, warp, done };
+enum class Wait { ready, block, warp, barrier, done };  // for what
 
 struct Fibre {
   Context context;
   char* stack = nullptr;
   Wait wait = Wait::ready;
   unsigned exchanges = 0;
+  uint32_t barrier = 0, parity = 0;  // that it waits for
 };
 
 // One thread of the host that runs kernels.
@@ -99,6 +106,9 @@ struct Machine {
   }
 };
 thread_local Machine machine;
+
+std::mutex namesMutex;
+std::string names;  // of the kernels that ran
 
 void enter() {
   Machine& m = machine;
@@ -169,8 +179,12 @@ void runBlock(const char* name) {
   for (;;) {
     bool any = false;
     unsigned done = 0, blocked = 0, warps = 0;
+    if (order() == Order::random)
+      while (m.next() % 4 == 0 && deliverCopy()) {
+      }
     for (unsigned i = 0; i < m.threads; i++) {
       const unsigned t = m.sequence[i];
+      if (m.fibres[t].wait == Wait::barrier && barrierOver(m.fibres[t].barrier, m.fibres[t].parity)) m.fibres[t].wait = Wait::ready;
       if (m.fibres[t].wait == Wait::ready) {
         any = true;
         resume(t);
@@ -180,18 +194,21 @@ void runBlock(const char* name) {
       warps += m.fibres[t].wait == Wait::warp;
     }
     if (done == m.threads) break;
+    if (!any) {
+      if (deliverCopy()) continue;
+      fault("%s: threads wait for each other: at the block's barrier, in a warp function, for a barrier in memory", name);
+      for (unsigned t = 0; t < m.threads; t++)
+        if (m.fibres[t].wait != Wait::done) m.fibres[t].wait = Wait::ready;
+      continue;
+    }
     if (warps > 0) releaseWarps(name);
-    if (blocked == 0) continue;
-    if (blocked + done == m.threads) {
+    if (blocked > 0 && blocked + done == m.threads) {
       if (done > 0) fault("%s: threads have left while others wait for them at a barrier", name);
       for (unsigned t = 0; t < m.threads; t++)
         if (m.fibres[t].wait == Wait::block) m.fibres[t].wait = Wait::ready;
-    } else if (!any) {
-      fault("%s: some threads of a warp wait at the block's barrier, others in a warp function", name);
-      for (unsigned t = 0; t < m.threads; t++)
-        if (m.fibres[t].wait != Wait::done) m.fibres[t].wait = Wait::ready;
     }
   }
+  endBlock(name);
   for (size_t i = m.shared.size() - kGuard; i < m.shared.size(); i++)
     if (m.shared[i] != kGuardByte) {
       fault("%s: wrote beyond its dynamic shared memory", name);
@@ -201,6 +218,10 @@ void runBlock(const char* name) {
 
 void runGrid(const char* name, dim3 grid, dim3 block, size_t shared, const std::function<void()>& body) {
   Machine& m = machine;
+  {
+    const std::lock_guard<std::mutex> lock(namesMutex);
+    if (names.size() < 4096) names += std::string(name) + "\n";
+  }
   m.threads = block.x * block.y * block.z;
   const uint64_t blocks = uint64_t(grid.x) * grid.y * grid.z;
   if (m.threads == 0 || m.threads > 1024 || blocks == 0 || grid.y > 65535 || grid.z > 65535 || grid.x > 0x7FFFFFFFu ||
@@ -226,6 +247,11 @@ void runGrid(const char* name, dim3 grid, dim3 block, size_t shared, const std::
 
 }  // namespace
 
+std::string launched() {
+  const std::lock_guard<std::mutex> lock(namesMutex);
+  return std::exchange(names, "");
+}
+
 void launch(const char* name, dim3 grid, dim3 block, size_t shared, std::function<void()> body) {
   if (capture([=] { runGrid(name, grid, block, shared, body); })) return;
   runGrid(name, grid, block, shared, body);
@@ -234,6 +260,20 @@ void launch(const char* name, dim3 grid, dim3 block, size_t shared, std::functio
 void barrier() { pause(Wait::block); }
 void warpBarrier() { pause(Wait::warp); }
 void* dynamicShared() { return machine.shared.data(); }
+uint32_t sharedAddress(const void* p) { return kSharedBase + uint32_t(static_cast<const unsigned char*>(p) - machine.shared.data()); }
+unsigned char* sharedAt(uint32_t address, size_t bytes) {
+  Machine& m = machine;
+  const size_t at = size_t(address) - kSharedBase;
+  if (address >= kSharedBase && at + bytes <= m.shared.size() - kGuard) return m.shared.data() + at;
+  fault("%zu bytes at %zu are not in the dynamic shared memory of %zu", bytes, at, m.shared.size() - kGuard);
+  return m.shared.data();
+}
+unsigned currentThread() { return machine.current; }
+void pauseForBarrier(uint32_t barrier, uint32_t parity) {
+  Fibre& fibre = machine.fibres[machine.current];
+  fibre.barrier = barrier, fibre.parity = parity;
+  pause(Wait::barrier);
+}
 unsigned laneId() { return machine.current % 32; }
 
 uint64_t exchange(uint64_t value, int lane) {

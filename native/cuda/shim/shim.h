@@ -1,12 +1,13 @@
 // CUDA's kernel language for a C++ compiler, to run kernels on the CPU: the blocks of a grid one after the other, the
 // threads of a block as fibres that change at barriers and warp functions. Which thread goes first is settable, so that
 // a missing barrier shows; memory has guard bytes, so that a write beyond it does (shim.cc). What it cannot show: races
-// between blocks, wgmma, TMA and clusters.
+// between blocks and clusters. Units that only sm_90 has: hopper.h.
 #pragma once
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <string>
 
 #include "runtime.h"
 
@@ -16,6 +17,7 @@
 #define __forceinline__ inline
 #define __shared__ static thread_local
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define __syncthreads() ::shim::barrier()
 #define __syncwarp(...) ::shim::warpBarrier()
 
@@ -37,6 +39,7 @@ template <typename... P>
 void launchKernel(const char* name, dim3 grid, dim3 block, size_t shared, void (*kernel)(P...), typename Same<P>::type... arguments) {
   launch(name, grid, block, shared, [=] { kernel(arguments...); });
 }
+std::string launched();  // the names of the kernels that ran since it was last asked, a line each
 void barrier();
 void warpBarrier();
 void* dynamicShared();
