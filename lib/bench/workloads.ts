@@ -16,6 +16,7 @@ import {
   type Tensor,
   tanh,
   tensor,
+  tidy,
 } from "../index.js";
 import { type Data, linksOf, operandsOf } from "./data.js";
 import { CHECKED_STEPS } from "./reference.js";
@@ -53,8 +54,8 @@ export function workload(spec: Spec, data: Data): Variant[] {
 
 const functions: Readonly<Record<UnaryName, (x: Tensor) => Tensor>> = { relu, exp, sigmoid, tanh, gelu };
 
-/** The device runs behind: reading an element of the last result waits for all of them. */
-const waitFor = (t: Tensor): number => t.reshape([-1]).slice(0, 0, 1).item();
+/** The device runs behind: reading an element of the last result waits for all of them. Views would keep it in memory. */
+const waitFor = (t: Tensor): number => tidy(() => t.reshape([-1]).slice(0, 0, 1).item());
 
 /** Results are new tensors, freed when the next one is there. */
 function streaming(name: string, one: (i: number) => Tensor): Variant {

@@ -16,7 +16,6 @@
 #include <cstdlib>
 #include <exception>
 #include <memory>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -258,8 +257,8 @@ class Workers {
         if (!hands_[index]) hands_[index].reset(new Hand);
         helpers_.emplace_back([this, index] { helper(index); });
       }
-    } catch (const std::system_error&) {
-      // No more threads to be had: those there are do the work.
+    } catch (const std::exception&) {
+      // No more threads, or no memory for them, to be had: those there are do the work.
     }
   }
 

@@ -2,7 +2,7 @@
 // environment is using it) runs its loop alone, so environments never oversubscribe the machine.
 #pragma once
 #include <cstdint>
-#include <functional>
+#include <type_traits>
 
 namespace nabla {
 

@@ -21,8 +21,9 @@
 namespace nabla {
 namespace {
 
-constexpr int64_t kSliceBytes = 2048;       // of a row of a in a slice of K
-constexpr int64_t kGroupBytes = 128 << 10;  // of a while the panels pass by: a part of the L2 cache
+constexpr int64_t kSliceBytes = 3200;       // of a row of a in a slice of K …
+constexpr int64_t kDotSliceBytes = 4096;    // … and for dot products, or sums of rows of b
+constexpr int64_t kGroupBytes = 256 << 10;  // of a while the panels pass by: a part of the L2 cache
 constexpr int64_t kPanelsBytes = 2 << 20;   // of packed b that is kept for the next group
 constexpr int64_t kNearBytes = 16 << 10;    // a part of the L1 cache
 constexpr int64_t kBufferBytes = 128 << 10; // of c while it is formed in a buffer: a part of the L2 cache
@@ -335,8 +336,8 @@ class Multiply {
         if (p.b.col != 1) {
           simd.dot(1, n, p.K, x, 0, b(batch) + j * p.b.col, p.b.col, block, 0, 1, false);
         } else {
-          for (int64_t k = 0; k < p.K; k += kSliceBytes / kSize) {
-            simd.combine(p.M, n, std::min(kSliceBytes / kSize, p.K - k), x + k, xRow, b(batch) + k * p.b.row + j,
+          for (int64_t k = 0; k < p.K; k += kDotSliceBytes / kSize) {
+            simd.combine(p.M, n, std::min(kDotSliceBytes / kSize, p.K - k), x + k, xRow, b(batch) + k * p.b.row + j,
                          p.b.row, sums, kStreamWidth);
             for (int64_t i = 0; i < p.M; i++) {
               if (p.epilogue) narrow(n, sums + i * kStreamWidth, block + i * kStreamWidth, 1, k > 0);
@@ -359,8 +360,8 @@ class Multiply {
 
   void planDot(double work, int threads) {
     const int64_t want = wantedPieces(work, threads);
-    slices = ceilDiv(p.K * kSize, 2 * kSliceBytes);
-    rowParts = ceilDiv(p.M * ceilDiv(p.K, slices) * kSize, 2 * kGroupBytes);  // rows of a stay in the L2 cache
+    slices = ceilDiv(p.K * kSize, kDotSliceBytes);
+    rowParts = ceilDiv(p.M * ceilDiv(p.K, slices) * kSize, kGroupBytes);  // rows of a stay in the L2 cache
     colParts = std::min(ceilDiv(p.N, 16), ceilDiv(want, rowParts));
     rowParts = std::min(p.M, std::max(rowParts, ceilDiv(want, colParts)));
     if (p.epilogue) {  // a piece is a block
