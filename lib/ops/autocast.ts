@@ -14,6 +14,7 @@ export function halfFor(...operands: readonly (Tensor | null | undefined)[]): Ha
 
 /** Operands of a product, in 16 bits where autocast wants that. */
 export function lowered<T extends readonly (Tensor | null | undefined)[]>(...operands: T): T {
+  if (modes.autocast === null) return operands;
   const dtype = halfFor(...operands);
   return dtype === null ? operands : (operands.map((x) => x && cast(x, dtype)) as unknown as T);
 }

@@ -45,8 +45,9 @@ export function defineUpdate(name: string, formula: Formula) {
     const { device } = targets[0].storage;
     const { dtype } = targets[0];
     const flag = skipped;
-    const tensors = [...targets, ...sources, ...(flag ? [flag] : [])];
-    const key = `${tensors.map((t) => t.dtype).join(" ")}${flag ? " or not" : ""}`;
+    const tensors = flag ? [...targets, ...sources, flag] : [...targets, ...sources];
+    const dtypesNow = tensors.map((t) => t.dtype).join(" ");
+    const key = flag ? `${dtypesNow} or not` : dtypesNow;
     let known = templates.get(device);
     if (!known) {
       known = new Map();
@@ -64,7 +65,7 @@ export function defineUpdate(name: string, formula: Formula) {
     }
     const { shape } = targets[0];
     for (const t of targets) checkWritable(t, shape, t.dtype, name);
-    const given = numbers.map((x) => (x instanceof Scalar ? x : cast(x, dtype)));
+    const given = flag ? numbers.map((x) => (x instanceof Scalar ? x : cast(x, dtype))) : (numbers as Scalar[]);
     const ins = [...tensors.map((t) => spread(t.use(name), shape)), ...given, ...template.constants];
     emit(device, "elementwise", template.attrs, targets, ins, numelOf(shape));
     for (const t of targets) written(t, name);

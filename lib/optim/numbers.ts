@@ -27,19 +27,43 @@ export interface Arithmetic<N> {
   byHost(read: (step: number) => number): N;
 }
 
+type Thunk = () => number;
+
+/** Its methods are taken apart and need no `this`. */
+class Host implements Arithmetic<Thunk> {
+  constructor(readonly step: Thunk) {}
+  readonly byHost = (read: (step: number) => number): Thunk => {
+    const { step } = this;
+    return () => read(step());
+  };
+  of(read: Thunk): Thunk {
+    return read;
+  }
+  add(a: Thunk, b: Thunk): Thunk {
+    return () => a() + b();
+  }
+  sub(a: Thunk, b: Thunk): Thunk {
+    return () => a() - b();
+  }
+  mul(a: Thunk, b: Thunk): Thunk {
+    return () => a() * b();
+  }
+  div(a: Thunk, b: Thunk): Thunk {
+    return () => a() / b();
+  }
+  pow(a: Thunk, b: Thunk): Thunk {
+    return () => a() ** b();
+  }
+  sqrt(a: Thunk): Thunk {
+    return () => Math.sqrt(a());
+  }
+  upTo(x: Thunk, limit: number, low: Thunk, high: Thunk): Thunk {
+    return () => (x() <= limit ? low() : high());
+  }
+}
+
 /** On the host, at every step anew. */
-export const onHost = (step: () => number): Arithmetic<() => number> => ({
-  step,
-  of: (read) => read,
-  add: (a, b) => () => a() + b(),
-  sub: (a, b) => () => a() - b(),
-  mul: (a, b) => () => a() * b(),
-  div: (a, b) => () => a() / b(),
-  pow: (a, b) => () => a() ** b(),
-  sqrt: (a) => () => Math.sqrt(a()),
-  upTo: (x, limit, low, high) => () => (x() <= limit ? low() : high()),
-  byHost: (read) => () => read(step()),
-});
+export const onHost = (step: Thunk): Arithmetic<Thunk> => new Host(step);
 
 /** On the device, in float64, from a number of steps that lies there. */
 export function onDevice(step: Tensor, name: string): Arithmetic<Quantity> {

@@ -108,10 +108,9 @@ export abstract class Optimizer<H extends { lr: number }> {
           everyStep(() => {
             for (const { state } of alike) state.step++;
           });
-          // What holds for one holds for all for as long as they have taken equally many steps.
-          depends(() => alike.every(({ state }) => state.step === first.state.step));
           const clock = flag ? (first.state.clock ?? clockFor(alike)) : undefined;
-          depends(() => alike.every(({ state }) => state.clock === clock));
+          // What holds for one holds for all for as long as they have taken equally many steps.
+          depends(() => alike.every(({ state }) => state.step === first.state.step && state.clock === clock));
           const numbers = this.numbersOf(group, first, clock);
           for (const { p, grad, state } of alike) {
             const before = rulesRun();
@@ -151,18 +150,16 @@ export abstract class Optimizer<H extends { lr: number }> {
 
   /** The parameters that have a gradient, by the number of steps they have taken and who counts them. */
   private ofEqualAge(params: readonly Tensor[]): Member[][] {
-    const ages = new Map<number, Member[][]>();
+    const ages: Member[][] = [];
     for (const p of params) {
       const { grad } = p;
       if (!grad) continue;
       const state = this.stateOf(p);
-      const lists = ages.get(state.step) ?? [];
-      ages.set(state.step, lists);
-      const alike = lists.find(([first]) => first.state.clock === state.clock);
+      const alike = ages.find(([first]) => first.state.step === state.step && first.state.clock === state.clock);
       if (alike) alike.push({ p, grad, state });
-      else lists.push([{ p, grad, state }]);
+      else ages.push([{ p, grad, state }]);
     }
-    return [...ages.values()].flat();
+    return ages;
   }
 
   /** Takes the steps that the device skipped from those that the host counted; waits for the device. */

@@ -108,6 +108,11 @@ export abstract class Model extends Module {
    */
   async fit(x: FitData, y?: ModelData | FitOptions | null, options: FitOptions = {}): Promise<History> {
     const [targets, settings] = apart<FitOptions>(x, y, options);
+    if ("precision" in settings) {
+      throw new ValueError(
+        'fit: precision is an option of compile, since evaluate and predict go by it too: model.compile({ …, precision: "bf16" })',
+      );
+    }
     checkOptions(settings, FIT, "fit");
     const module = this.compiled("fit");
     const { epochs = 1, initialEpoch = 0, batchSize = 32, validationSplit, validationData, seed } = settings;

@@ -232,7 +232,7 @@ onEveryDevice("mixed precision", (device) => {
 });
 
 describe("mistakes in precision", () => {
-  test("names", () => {
+  test("names", async () => {
     const told = (precision: unknown) => () => new Trainer({ device: "js", precision: precision as Precision });
     expect(told("bf16-mixed")).toThrow(
       'Trainer: precision must be one of "float32", "bf16", "fp16", "float64", got the string "bf16-mixed"; did you mean "bf16"?',
@@ -251,6 +251,10 @@ describe("mistakes in precision", () => {
     const model = network("js");
     const compiled = (precision: unknown) => () => model.compile({ loss: "mse", precision: precision as "bf16" });
     expect(compiled("mixed_bfloat16")).toThrow(/^compile: precision must be.*did you mean "bf16"/);
+    model.compile({ loss: "mse" });
+    const [x, y] = samples("js", false);
+    const given = { precision: "bf16" } as object;
+    await expect(model.fit(x, y, given)).rejects.toThrow(/precision is an option of compile/);
     expect(compiled("float64")).toThrow(/"float32", "bf16", "fp16", got/);
   });
 
