@@ -219,21 +219,28 @@ void forward(const Shape& s, const Call& c, const C* x, const C* w, C* y, const 
 
 template <typename C>
 void convolve(const Shape& s, const Call& c, const C* x, const C* w, C* y, const Epilogue* epilogue) {
-  if (DirectConv::fits(s)) DirectConv::forward(s, c, x, w, y, epilogue);
+  if (BatchConv::fits(s, dtypeOf<C>())) BatchConv::forward(s, c, x, w, y, epilogue);
+  else if (DirectConv::fits(s)) DirectConv::forward(s, c, x, w, y, epilogue);
   else forward(s, c, x, w, y, epilogue);
 }
 
 // Whether the input gradient is a convolution with mirrored windows, rather than products that are added up. The former
 // makes Og·H·W columns (none where they are the image); the latter Cg·P·Q, each more costly.
-bool mirrors(const Shape& s) {
-  return s.strideH == 1 && s.strideW == 1 && (s.pointwise() || s.Og * s.H * s.W <= 2 * s.Cg * s.pixels);
+bool mirrors(const Shape& s, DType type) {
+  return s.strideH == 1 && s.strideW == 1 &&
+         (s.pointwise() || s.Og * s.H * s.W <= 2 * s.Cg * s.pixels || BatchConv::fits(s.adjoint(), type));
+}
+
+bool directInputGrad(const Shape& s, DType type) {
+  if (s.strideH == 1 && s.strideW == 1 && BatchConv::fits(s.adjoint(), type)) return false;
+  return DirectConv::inputGradFits(s);
 }
 
 // With an epilogue only where it mirrors.
 template <typename C>
 void inputGrad(const Shape& s, const Call& c, const C* dy, const C* w, C* dx, const Epilogue* epilogue) {
   const int64_t window = s.R * s.S;
-  const bool mirrored = mirrors(s);
+  const bool mirrored = mirrors(s, dtypeOf<C>());
   Scratch transposed(c, size_t(s.O * s.K) * sizeof(C));
   C* const wt = transposed.get<C>();  // per group: [Cg, Og, R·S] mirrored, or [Cg, R·S, Og]
   parallelRange(s.groups * s.Cg, std::max<int64_t>(1, kRowGrain / (s.Og * window)), [&](int64_t begin, int64_t end) {
@@ -348,7 +355,7 @@ void run_conv2dInputGrad(const Call& c) {
     Output<C> to(c, dx);
     if (dy.numel() == 0) return zero(to, dx);
     const Input<C> gradient(c, dy), weight(c, w);
-    if (DirectConv::inputGradFits(s)) DirectConv::inputGrad(s, c, gradient.data, weight.data, to.data, nullptr);
+    if (directInputGrad(s, dtypeOf<C>())) DirectConv::inputGrad(s, c, gradient.data, weight.data, to.data, nullptr);
     else inputGrad(s, c, gradient.data, weight.data, to.data, nullptr);
     to.finish();
   });
@@ -358,8 +365,8 @@ void convolve(const Call& c, Convolution which, const Epilogue& epilogue) {
   const View &from = c.in[0], &w = c.in[1], &to = c.out[0];
   const bool forward = which == Convolution::forward;
   const Shape s(c, forward ? from : to, w, forward ? to : from);
-  const bool direct = forward ? DirectConv::fits(s) : DirectConv::inputGradFits(s);
-  const bool byBlocks = forward || (direct ? s.strideH == 1 && s.strideW == 1 : mirrors(s));
+  const bool direct = forward || directInputGrad(s, DType::f32);
+  const bool byBlocks = forward || (direct ? s.strideH == 1 && s.strideW == 1 : mirrors(s, DType::f32));
   if (byBlocks && from.numel() > 0 && w.numel() > 0) {
     const Input<float> x(c, from), weight(c, w);
     float* const y = to.as<float>();

@@ -65,4 +65,11 @@ struct DirectConv {
   static void weightGrad(const ConvShape& s, const Call& c, const C* x, const C* dy, C* dw);
 };
 
+// Convolutions of a batch of small images, a lane of a vector for each: conv_batch.cc.
+struct BatchConv {
+  static bool fits(const ConvShape& s, DType type);
+  template <typename C>
+  static void forward(const ConvShape& s, const Call& c, const C* x, const C* w, C* y, const Epilogue* epilogue);
+};
+
 }  // namespace nabla

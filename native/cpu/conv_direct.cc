@@ -10,11 +10,9 @@
 #include <cstdlib>
 #include <vector>
 
-#include "../core/cpu.h"
 #include "conv.h"
+#include "conv_simd.h"
 #include "rows.h"
-#include "simd/conv.h"
-#include "simd/matmul.h"
 
 namespace nabla {
 namespace {
@@ -27,16 +25,6 @@ constexpr int64_t kTasks = 16;               // tasks that are wanted, whatever 
 constexpr int64_t kWork = 1 << 18;           // multiplications of a chunk
 constexpr int64_t kRowsOfTask = 12;          // results of a task, at least, where the results are shared out
 constexpr int64_t kCopyCost = 6;             // of a row of a plane, in vectors of multiplications
-
-const ConvIsa& convIsa() {
-#if defined(__x86_64__) || defined(_M_X64)
-  return isa() == Isa::avx512 ? avx512::conv : isa() == Isa::avx2 ? avx2::conv : baseline::conv;
-#else
-  return baseline::conv;  // on arm64 the baseline has NEON
-#endif
-}
-const ConvKernels<float>& kernelsOf(float) { return convIsa().f32; }
-const ConvKernels<double>& kernelsOf(double) { return convIsa().f64; }
 
 void copyRows(const float* x, int64_t xStride, int64_t rows, int64_t n, float* y, int64_t yStride) {
   rowKernels().copyBlock(x, xStride, rows, n, y, yStride);
@@ -242,7 +230,7 @@ struct Correlation {
           C* const made = inPlace ? first : results;
           const int64_t madeRow = inPlace ? outH * outW : flat;
           for (int64_t ch = 0; ch < Cg; ch += slice)
-            simd.correlate(count, n, std::min(slice, Cg - ch) * taps, weight + ((g * Og + o) * Cg + ch) * taps, depth,
+            simd.correlate(count, n, 1, std::min(slice, Cg - ch) * taps, 0, weight + ((g * Og + o) * Cg + ch) * taps, depth,
                            copy + ch * planes * plane, offset, made, madeRow, ch > 0);
           for (int64_t i = 0; i < count && !inPlace; i++) {
             C* const to = first + i * outH * outW;
@@ -273,21 +261,6 @@ struct Channels {
         size(H * row) {}
 };
 
-void transposeBlock(int64_t rows, int64_t cols, const float* src, int64_t srcCol, float* dst) {
-#if defined(__x86_64__) || defined(_M_X64)
-  (isa() == Isa::avx512 ? avx512::matmul : isa() == Isa::avx2 ? avx2::matmul : baseline::matmul)
-      .f32->transpose(rows, cols, src, srcCol, dst, cols);
-#elif defined(__aarch64__)
-  neon::matmul.f32->transpose(rows, cols, src, srcCol, dst, cols);
-#else
-  baseline::matmul.f32->transpose(rows, cols, src, srcCol, dst, cols);
-#endif
-}
-void transposeBlock(int64_t rows, int64_t cols, const double* src, int64_t srcCol, double* dst) {
-  for (int64_t i = 0; i < rows; i++)
-    for (int64_t j = 0; j < cols; j++) dst[i * cols + j] = src[j * srcCol + i];
-}
-
 template <typename C>
 void channelsLast(const ConvShape& s, const Channels& to, const C* x, C* copy) {
   const int64_t h0 = std::max<int64_t>(0, -s.padH), w0 = std::max<int64_t>(0, -s.padW);
@@ -297,7 +270,7 @@ void channelsLast(const ConvShape& s, const Channels& to, const C* x, C* copy) {
   C* const at = copy + (h0 + s.padH) * to.row + (w0 + s.padW) * s.Cg;
   if (s.Cg == 1) return copyRows(x + h0 * s.W + w0, s.W, h1 - h0, w1 - w0, at, to.row);
   for (int64_t h = h0; h < h1; h++)
-    transposeBlock(w1 - w0, s.Cg, x + h * s.W + w0, s.H * s.W, at + (h - h0) * to.row);
+    transposeBlock(w1 - w0, s.Cg, x + h * s.W + w0, s.H * s.W, at + (h - h0) * to.row, s.Cg);
 }
 
 }  // namespace

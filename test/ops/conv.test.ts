@@ -4,20 +4,26 @@ import {
   adaptiveAvgPool2d,
   adaptiveMaxPool2d,
   avgPool2d,
+  type ConvOptions,
+  concat,
   conv1d,
   conv2d,
   convTranspose2d,
   DTypeError,
   interpolate,
+  manualSeed,
   maxPool1d,
   maxPool2d,
   type NablaError,
   ones,
+  randn,
   ShapeError,
   setDefaultDevice,
+  split,
   type Tensor,
   tensor,
   ValueError,
+  vjp,
   zeros,
 } from "../../lib/index.js";
 import { onEveryDevice } from "../devices.js";
@@ -84,6 +90,47 @@ onEveryDevice("convolution", (device) => {
       expect(run).toThrow(type);
       expect(run).toThrow(message);
     });
+  });
+
+  // Kernels treat a batch of small images, or images of few channels, in ways that one image alone does not take.
+  describe("a batch and its images one by one", () => {
+    const rows: { x: number[]; w: number[]; options?: ConvOptions }[] = [
+      { x: [64, 6, 12, 12], w: [16, 6, 5, 5] },
+      { x: [70, 5, 7, 6], w: [7, 5, 3, 3], options: { padding: 1 } },
+      { x: [20, 4, 7, 7], w: [6, 2, 3, 3], options: { padding: 1, groups: 2 } },
+      { x: [9, 3, 5, 6], w: [4, 3, 3, 3], options: { padding: [2, 1], dilation: [2, 1] } },
+      { x: [33, 8, 8, 8], w: [8, 8, 3, 3], options: { padding: 1, stride: 2 } },
+      { x: [17, 2, 2, 3], w: [3, 2, 3, 3], options: { padding: 3 } },
+      { x: [5, 1, 19, 17], w: [6, 1, 5, 5] },
+      { x: [3, 3, 22, 25], w: [5, 3, 7, 7], options: { padding: 3, stride: 2 } },
+      {
+        x: [4, 2, 14, 15],
+        w: [14, 1, 3, 4],
+        options: { padding: [2, 1], stride: [1, 2], dilation: [2, 1], groups: 2 },
+      },
+    ];
+    for (const { x: xs, w: ws, options } of rows) {
+      test.each(["float32", "float64"] as const)(`[${xs}] and [${ws}], %s`, (dtype) => {
+        manualSeed(3);
+        const [x, w] = [randn(xs, { dtype }), randn(ws, { dtype })];
+        const f = (x: Tensor, w: Tensor): Tensor => conv2d(x, w, options);
+        const [y, back] = vjp(f, x, w);
+        const dy = randn(y.shape, { dtype });
+        const [dx, dw] = back(dy);
+        const alone = split(x, 1).map((one, i) => {
+          const [y, back] = vjp(f, one, w);
+          return [y, ...back(dy.slice(0, i, i + 1))];
+        });
+        const [ys, dxs, dws] = [0, 1, 2].map((k) => concat(alone.map((parts) => parts[k].unsqueeze(0))));
+        const close = (a: Tensor, b: Tensor): void => {
+          const bound = b.abs().max().item() * (dtype === "float32" ? 1e-5 : 1e-13);
+          expect(a.sub(b.reshape(a.shape)).abs().max().item()).toBeLessThanOrEqual(bound);
+        };
+        close(y, ys);
+        close(dx, dxs);
+        close(dw, dws.sum(0));
+      });
+    }
   });
 
   test("third derivatives exist", () => {

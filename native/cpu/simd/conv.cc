@@ -77,25 +77,27 @@ INLINE D fma(double a, D b, D c) { return b * a + c; }
 constexpr int kRows[] = ROWS, kMostRows = 12;
 
 template <typename T, int R, int N>
-void correlateTile(int64_t depth, const T* w, int64_t wRow, const T* x, const int64_t* offset, T* y, int64_t yRow,
-                   bool accumulate) {
+void correlateTile(int64_t runs, int64_t depth, int64_t step, const T* w, int64_t wRow, const T* x,
+                   const int64_t* offset, T* y, int64_t yRow, bool accumulate) {
   using S = Vector<T>;
   typename S::V acc[R][N];
   UNROLL for (int i = 0; i < R; i++) {
     UNROLL for (int j = 0; j < N; j++) acc[i][j] = typename S::V{};
   }
   constexpr int kGroups = (R + 2) / 3;  // rows are addressed as base, base + row, base + 2·row
-  const T* a[kGroups];
-  UNROLL for (int g = 0; g < kGroups; g++) a[g] = w + 3 * g * wRow;
-  for (int64_t k = 0; k < depth; k++) {
-    const T* const from = x + offset[k];
-    typename S::V row[N];
-    UNROLL for (int j = 0; j < N; j++) row[j] = S::load(from + j * S::kLanes);
-    UNROLL for (int i = 0; i < R; i++) {
-      const T value = a[i / 3][(i % 3) * wRow];
-      UNROLL for (int j = 0; j < N; j++) acc[i][j] = fma(value, row[j], acc[i][j]);
+  for (int64_t run = 0; run < runs; run++, w += step, offset += step) {
+    const T* a[kGroups];
+    UNROLL for (int g = 0; g < kGroups; g++) a[g] = w + 3 * g * wRow;
+    for (int64_t k = 0; k < depth; k++) {
+      const T* const from = x + offset[k];
+      typename S::V row[N];
+      UNROLL for (int j = 0; j < N; j++) row[j] = S::load(from + j * S::kLanes);
+      UNROLL for (int i = 0; i < R; i++) {
+        const T value = a[i / 3][(i % 3) * wRow];
+        UNROLL for (int j = 0; j < N; j++) acc[i][j] = fma(value, row[j], acc[i][j]);
+      }
+      UNROLL for (int g = 0; g < kGroups; g++) a[g]++;
     }
-    UNROLL for (int g = 0; g < kGroups; g++) a[g]++;
   }
   UNROLL for (int i = 0; i < R; i++) {
     UNROLL for (int j = 0; j < N; j++) {
@@ -218,14 +220,14 @@ INLINE void evenly(int64_t count, int64_t most, Body body) {
 }
 
 template <typename T>
-void correlate(int64_t rows, int64_t n, int64_t depth, const T* w, int64_t wRow, const T* x, const int64_t* offset, T* y,
-               int64_t yRow, bool accumulate) {
+void correlate(int64_t rows, int64_t n, int64_t runs, int64_t depth, int64_t step, const T* w, int64_t wRow, const T* x,
+               const int64_t* offset, T* y, int64_t yRow, bool accumulate) {
   constexpr int64_t kLanes = Vector<T>::kLanes;
   evenly((n + kLanes - 1) / kLanes, WIDEST, [&](int64_t vector, int64_t width) {
     const int64_t at = vector * kLanes;
     evenly(rows, kRows[width - 1], [&](int64_t row, int64_t height) {
-      kTiles<T>.correlate[height - 1][width - 1](depth, w + row * wRow, wRow, x + at, offset, y + row * yRow + at, yRow,
-                                                 accumulate);
+      kTiles<T>.correlate[height - 1][width - 1](runs, depth, step, w + row * wRow, wRow, x + at, offset,
+                                                 y + row * yRow + at, yRow, accumulate);
     });
   });
 }

@@ -9,10 +9,10 @@ template <typename T>
 struct ConvKernels {
   int64_t lanes;  // elements in a vector
 
-  // y[o][j] = or += Σ w[o][k]·x[offset[k] + j] over k in [0, depth), for o in [0, rows) and j in [0, n) rounded up to
-  // whole vectors, up to which x can be read and y written.
-  void (*correlate)(int64_t rows, int64_t n, int64_t depth, const T* w, int64_t wRow, const T* x,
-                    const int64_t* offset, T* y, int64_t yRow, bool accumulate);
+  // y[o][j] = or += Σ w[o][k]·x[offset[k] + j] over `runs` runs of `depth` successive k that begin `step` apart, for o in
+  // [0, rows) and j in [0, n) rounded up to whole vectors, up to which x can be read and y written.
+  void (*correlate)(int64_t rows, int64_t n, int64_t runs, int64_t depth, int64_t step, const T* w, int64_t wRow,
+                    const T* x, const int64_t* offset, T* y, int64_t yRow, bool accumulate);
 
   // sum[o][v][lane] += Σ dy[o][p·Q + q] · x[p·xP + q·xQ + offset[v] + lane] over p in [0, P) and q in [0, Q), for o in
   // [0, rows) and v in [0, vectors); all vectors of x can be read. sum is contiguous but for rows sumRow apart.

@@ -1,0 +1,35 @@
+// The register tiles of simd/conv.h and simd/matmul.h for the instruction set in use, as convolutions call them.
+#pragma once
+#include "../core/cpu.h"
+#include "simd/conv.h"
+#include "simd/matmul.h"
+
+namespace nabla {
+
+inline const ConvIsa& convIsa() {
+#if defined(__x86_64__) || defined(_M_X64)
+  return isa() == Isa::avx512 ? avx512::conv : isa() == Isa::avx2 ? avx2::conv : baseline::conv;
+#else
+  return baseline::conv;  // on arm64 the baseline has NEON
+#endif
+}
+inline const ConvKernels<float>& kernelsOf(float) { return convIsa().f32; }
+inline const ConvKernels<double>& kernelsOf(double) { return convIsa().f64; }
+
+// dst[i·dstRow + j] = src[j·srcCol + i]
+inline void transposeBlock(int64_t rows, int64_t cols, const float* src, int64_t srcCol, float* dst, int64_t dstRow) {
+#if defined(__x86_64__) || defined(_M_X64)
+  (isa() == Isa::avx512 ? avx512::matmul : isa() == Isa::avx2 ? avx2::matmul : baseline::matmul)
+      .f32->transpose(rows, cols, src, srcCol, dst, dstRow);
+#elif defined(__aarch64__)
+  neon::matmul.f32->transpose(rows, cols, src, srcCol, dst, dstRow);
+#else
+  baseline::matmul.f32->transpose(rows, cols, src, srcCol, dst, dstRow);
+#endif
+}
+inline void transposeBlock(int64_t rows, int64_t cols, const double* src, int64_t srcCol, double* dst, int64_t dstRow) {
+  for (int64_t i = 0; i < rows; i++)
+    for (int64_t j = 0; j < cols; j++) dst[i * dstRow + j] = src[j * srcCol + i];
+}
+
+}  // namespace nabla
