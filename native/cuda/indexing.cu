@@ -1,7 +1,9 @@
 // gather, scatter, indexSelect and indexAdd: elements and rows addressed by index tensors.
 //
-// Every index is checked before anything is written. Sums go to each target in ascending order of the index position.
+// Every index is checked before anything is written. Sums go to each target in ascending order of the index position: the
+// positions are sorted by target, and whoever has the first of a target adds all of them.
 #include "indices.cuh"
+#include "sort.cuh"
 
 namespace nabla {
 using namespace cuda;
@@ -33,6 +35,8 @@ class Indices {
  public:
   int32_t* const values;
 };
+
+constexpr uint64_t kNowhere = ~uint64_t(0);  // the key of what is added nowhere: wrong indices, and what fills up
 
 // ---- gather and scatter: one index an element.
 
@@ -92,6 +96,31 @@ __global__ void scatterAddKernel(Elements p, const int32_t* index, Data x, Data 
   }
 }
 
+// The same with a thread for each target, for few positions outside `dim`: entries with targets as keys.
+template <typename C>
+__global__ void scatterSortedKernel(Elements p, const Entry* entries, uint32_t count, int64_t n, Data x, Data src) {
+  const uint32_t s = threadPosition();
+  if (s >= count) return;
+  const uint64_t target = entries[s].key;
+  if (target == kNowhere || (s > 0 && entries[s - 1].key == target)) return;
+  int64_t at[3];
+  locate(p.outside, uint32_t(target / uint64_t(n)), at);
+  const int64_t to = at[0] + int64_t(target % uint64_t(n)) * p.xStep;
+  for (uint32_t k = s; k < count && entries[k].key == target; k++)
+    x.store(to, add(x.load<C>(to), src.load<C>(at[1] + int64_t(entries[k].place / p.positions) * p.otherStep)));
+}
+__global__ void scatterEntries(Elements p, const int32_t* index, int64_t n, Entry* entries, uint32_t padded) {
+  const uint32_t e = threadPosition();
+  if (e >= padded) return;
+  const uint32_t i = e % p.positions, j = e / p.positions;
+  entries[e] = {kNowhere, e};
+  if (j >= p.length) return;
+  int64_t at[3];
+  locate(p.outside, i, at);
+  const int32_t to = index[at[2] + j * p.indexStep];
+  if (to >= 0) entries[e].key = uint64_t(i) * uint64_t(n) + uint64_t(to);
+}
+
 // ---- indexSelect and indexAdd: one index a row, a row being all of x at one place of `dim`.
 
 struct RowArgs {
@@ -116,30 +145,22 @@ __global__ void selectKernel(RowArgs p, const int32_t* index, uint32_t count, co
   if (index[j] >= 0) y[at[1] + j * p.step[1]] = x[at[0] + index[j] * p.step[0]];
 }
 
-// The block of the first position with some index adds the rows of all positions that have it.
+// Thread e of those of the sorted position s: adds all rows of a target to it, if s is the first of them.
 template <typename C>
-__global__ void addRowsKernel(RowArgs p, const int32_t* index, uint32_t count, Data x, Data src) {
-  DYN_SHARED(int32_t, memory);
-  const uint32_t j = blockIdx.x, t = threadIdx.x;
-  const int32_t target = index[j];
-  if (target < 0) return;
-  int earlier = 0;
-  for (uint32_t k = t; k < j && !earlier; k += blockDim.x) earlier = index[k] == target;
-  if (combine(earlier, memory, int(blockDim.x), [](int a, int b) { return a | b; })) return;
-  for (uint32_t first = j; first < count; first += blockDim.x) {
-    __syncthreads();
-    memory[t] = first + t < count ? index[first + t] : -1;  // which is nobody's target
-    __syncthreads();
-    for (uint32_t k = 0; k < blockDim.x; k++) {
-      if (memory[k] != target) continue;
-      for (uint32_t e = t; e < p.elements; e += blockDim.x) {
-        int64_t at[2];
-        locate(p.row, e, at);
-        const int64_t to = at[0] + target * p.step[0];
-        x.store(to, add(x.load<C>(to), src.load<C>(at[1] + int64_t(first + k) * p.step[1])));
-      }
-    }
-  }
+__global__ void addRowsKernel(RowArgs p, const Entry* entries, uint32_t count, Data x, Data src) {
+  const uint32_t i = threadPosition(), s = i / p.elements;
+  if (s >= count) return;
+  const uint64_t target = entries[s].key;
+  if (target == kNowhere || (s > 0 && entries[s - 1].key == target)) return;
+  int64_t at[2];
+  locate(p.row, i % p.elements, at);
+  const int64_t to = at[0] + int64_t(target) * p.step[0];
+  for (uint32_t k = s; k < count && entries[k].key == target; k++)
+    x.store(to, add(x.load<C>(to), src.load<C>(at[1] + int64_t(entries[k].place) * p.step[1])));
+}
+__global__ void rowEntries(const int32_t* index, uint32_t count, Entry* entries, uint32_t padded) {
+  const uint32_t j = threadPosition();
+  if (j < padded) entries[j] = {j < count && index[j] >= 0 ? uint64_t(index[j]) : kNowhere, j};
 }
 
 }  // namespace
@@ -166,6 +187,16 @@ void run_scatter(const Call& c) {
       using T = TypeOf<decltype(tag)>;
       LAUNCH(scatterKernel<T>, blocksFor(p.positions, 64), 64, 0, p, indices.values, x.as<T>(), src.as<T>());
     });
+  } else if (p.length > 32 && p.positions < 4096) {
+    const int64_t padded = paddedForSort(indices.count);
+    const Temporary memory(padded * int64_t(sizeof(Entry)));
+    Entry* const entries = memory.get<Entry>();
+    LAUNCH(scatterEntries, blocksFor(padded), kThreads, 0, p, indices.values, int64_t(x.shape[dim]), entries, uint32_t(padded));
+    sortEntries(entries, uint32_t(padded), 1);
+    withCompute(x.dtype, [&](auto tag) {
+      LAUNCH(scatterSortedKernel<TypeOf<decltype(tag)>>, blocksFor(indices.count), kThreads, 0, p, entries, indices.count,
+             int64_t(x.shape[dim]), Data(x), Data(src));
+    });
   } else {
     withCompute(x.dtype, [&](auto tag) {
       LAUNCH(scatterAddKernel<TypeOf<decltype(tag)>>, blocksFor(p.positions, 64), 64, 0, p, indices.values, Data(x), Data(src));
@@ -191,9 +222,14 @@ void run_indexAdd(const Call& c) {
   const Indices indices(c, index, dim, x.shape[dim]);
   const RowArgs p(x, src, dim);
   if (indices.count == 0 || p.elements == 0) return;
-  const int threads = powerOfTwo(p.elements, 64, kThreads);
+  const int64_t padded = paddedForSort(indices.count);
+  const Temporary memory(padded * int64_t(sizeof(Entry)));
+  Entry* const entries = memory.get<Entry>();
+  LAUNCH(rowEntries, blocksFor(padded), kThreads, 0, indices.values, indices.count, entries, uint32_t(padded));
+  sortEntries(entries, uint32_t(padded), 1);
   withCompute(x.dtype, [&](auto tag) {
-    LAUNCH(addRowsKernel<TypeOf<decltype(tag)>>, indices.count, threads, threads * 4, p, indices.values, indices.count, Data(x), Data(src));
+    LAUNCH(addRowsKernel<TypeOf<decltype(tag)>>, blocksFor(int64_t(indices.count) * p.elements), kThreads, 0, p, entries,
+           indices.count, Data(x), Data(src));
   });
 }
 

@@ -1,5 +1,5 @@
 // Along the last dimension: cumulative sums and products, and the stable sort.
-#include "view.cuh"
+#include "sort.cuh"
 
 namespace nabla {
 using namespace cuda;
@@ -49,13 +49,7 @@ void scan(const Call& c) {
   else LAUNCH((scanKernel<int64_t, product>), unsigned(rows), threads, threads * 8, p);
 }
 
-// ---- Sort: a bitonic network (Batcher 1968) over pairs of key and place, which differ all, so that it is stable.
-
-struct Entry {
-  uint64_t key;
-  uint64_t place;
-};
-DEVICE bool after(const Entry& a, const Entry& b) { return a.key != b.key ? a.key > b.key : a.place > b.place; }
+// ---- Sort
 
 // An unsigned integer in the order of the values: NaN above all, −0 equal to +0.
 DEVICE uint64_t keyOf(const Data& x, int64_t at) {
@@ -89,43 +83,6 @@ __global__ void makeEntries(SortArgs p, Entry* entries, uint32_t count) {
   entries[i] = e;
 }
 
-// One comparison of the network: elements i and i ^ distance; runs of length 2·`run` ascend and descend in turn.
-DEVICE void compare(Entry* e, uint32_t i, uint32_t other, bool ascending) {
-  if (after(e[i], e[other]) == ascending) {
-    const Entry swapped = e[i];
-    e[i] = e[other];
-    e[other] = swapped;
-  }
-}
-// The pair that thread t compares.
-DEVICE uint32_t lowerOf(uint32_t t, uint32_t distance) { return (t / distance) * 2 * distance + t % distance; }
-
-constexpr uint32_t kTile = 1024;  // entries of a block
-
-// All steps whose distance stays within a tile: from the beginning (run = 0), or the end of one run length.
-__global__ void sortTile(Entry* entries, uint32_t padded, uint32_t tile, uint32_t run) {
-  DYN_SHARED(Entry, memory);
-  const uint32_t t = threadIdx.x, base = blockIdx.x * tile;
-  memory[t] = entries[base + t];
-  memory[t + tile / 2] = entries[base + t + tile / 2];
-  __syncthreads();
-  for (uint32_t length = run == 0 ? 2 : run; length <= (run == 0 ? tile : run); length *= 2) {
-    for (uint32_t distance = length / 2 < tile / 2 ? length / 2 : tile / 2; distance > 0; distance /= 2) {
-      const uint32_t i = lowerOf(t, distance);
-      compare(memory, i, i + distance, ((base + i) % padded & length) == 0 || length == padded);
-      __syncthreads();
-    }
-  }
-  entries[base + t] = memory[t];
-  entries[base + t + tile / 2] = memory[t + tile / 2];
-}
-__global__ void sortStep(Entry* entries, uint32_t padded, uint32_t length, uint32_t distance, uint32_t pairs) {
-  const uint32_t t = threadPosition();
-  if (t >= pairs) return;
-  const uint32_t i = lowerOf(t, distance);
-  compare(entries, i, i + distance, (i % padded & length) == 0 || length == padded);
-}
-
 template <typename T>
 __global__ void writeSorted(SortArgs p, const Entry* entries, uint32_t count) {
   const uint32_t i = threadPosition();
@@ -149,21 +106,15 @@ void run_sort(const Call& c) {
   const int last = x.ndim - 1;
   const int64_t n = x.shape[last], rows = n == 0 ? 0 : x.numel() / n;
   if (rows == 0) return;
-  int64_t padded = 2;
-  while (padded < n) padded *= 2;
+  const int64_t padded = paddedForSort(n);
   if (padded * rows > INT32_MAX) fail("MEMORY", "sort: %lld rows of %lld elements are too many", (long long)rows, (long long)n);
   SortArgs p = {Data(x), Data(values), Data(indices), rowsOf(x, values, indices), x.strides[last], values.strides[last],
                 indices.strides[last], uint32_t(n), uint32_t(padded), c.attr[0] != 0};
-  const uint32_t all = uint32_t(padded * rows), tile = uint32_t(std::min<int64_t>(padded, kTile)), pairs = all / 2;
+  const uint32_t all = uint32_t(padded * rows);
   const Temporary memory(int64_t(all) * int64_t(sizeof(Entry)));
   Entry* const entries = memory.get<Entry>();
   LAUNCH(makeEntries, blocksFor(all), kThreads, 0, p, entries, all);
-  LAUNCH(sortTile, all / tile, tile / 2, tile * sizeof(Entry), entries, p.padded, tile, 0u);
-  for (uint32_t length = 2 * tile; length <= p.padded; length *= 2) {
-    for (uint32_t distance = length / 2; distance >= tile; distance /= 2)
-      LAUNCH(sortStep, blocksFor(pairs), kThreads, 0, entries, p.padded, length, distance, pairs);
-    LAUNCH(sortTile, all / tile, tile / 2, tile * sizeof(Entry), entries, p.padded, tile, length);
-  }
+  sortEntries(entries, p.padded, uint32_t(rows));
   withSize(x.dtype, [&](auto tag) {
     LAUNCH(writeSorted<TypeOf<decltype(tag)>>, blocksFor(n * rows), kThreads, 0, p, entries, uint32_t(n * rows));
   });
