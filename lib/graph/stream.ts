@@ -14,10 +14,12 @@ import { encode, OPERAND_WORDS, type Operand, type Resolver } from "./encode.js"
  */
 const SUBMIT_WORK = 1 << 17;
 /**
- * Milliseconds for which less than that is done in place of an awaited read too, until the event loop has turned: a loop
- * of small awaited steps must not starve it.
+ * Milliseconds for which less than that is done in place of an awaited read too, before the event loop turns: a loop of
+ * small awaited steps must not starve it.
  */
 const IN_PLACE_MS = 2;
+/** A program that took no longer than this when it was last awaited is small, too, whatever its work. */
+const SHORT_MS = 1;
 /** Bytes and buffers allocated between two looks at what the garbage collector has found dead. */
 const SWEEP_BYTES = 16 << 20;
 const SWEEP_BUFFERS = 4096;
@@ -30,6 +32,11 @@ export class Stream {
   /** Batches handed to the device's own thread, and how many of them are known to be done. */
   private submitted = 0;
   private done = 0;
+  /** The first program that waits to be replayed, and its work; 0: none. */
+  private program = 0;
+  private programWork = 0;
+  /** Milliseconds that programs of more than SUBMIT_WORK took when they were last awaited. */
+  private readonly took = new Map<number, number>();
   /** When something was first awaited in place since the event loop turned; 0: not since then. */
   private inPlaceSince = 0;
   private bytesSinceSweep = 0;
@@ -119,6 +126,7 @@ export class Stream {
   unload(program: number, arenaBytes: number): void {
     this.submit(); // a replay of it may be among what waits
     this.device.unload(program);
+    this.took.delete(program);
     this.uncount(arenaBytes);
   }
 
@@ -129,6 +137,10 @@ export class Stream {
     words[p++] = program;
     for (let i = 0; i < bound.length; i++) words[p++] = device.bind(bound[i]);
     for (let i = 0; i < parameters.length; i++) words[p++] = parameters[i];
+    if (this.program === 0) {
+      this.program = program;
+      this.programWork = work;
+    }
     this.worked(work);
   }
 
@@ -140,8 +152,14 @@ export class Stream {
 
   /** The same without blocking this thread for long. */
   async readAsync(storage: Storage, byteOffset: number, target: ArrayBufferView): Promise<void> {
-    if (this.inPlace(target.byteLength / 4)) return this.read(storage, byteOffset, target);
-    await this.behind(() => this.device.readAsync(storage, byteOffset, target));
+    const { program, programWork } = this;
+    const heavy = programWork > SUBMIT_WORK;
+    const started = heavy ? performance.now() : 0;
+    const inPlace = this.inPlace(target.byteLength / 4);
+    if (inPlace) this.read(storage, byteOffset, target);
+    else await this.behind(() => this.device.readAsync(storage, byteOffset, target));
+    if (heavy) this.took.set(program, performance.now() - started);
+    if (inPlace) await this.turn();
   }
 
   /** Runs what was appended before it returns. */
@@ -165,6 +183,7 @@ export class Stream {
     if (!this.inPlace(0)) return this.behind(() => this.device.syncAsync());
     this.flush();
     this.device.sync();
+    await this.turn();
   }
 
   /** Waits for the device's own thread. */
@@ -177,7 +196,9 @@ export class Stream {
 
   /** Whether what is awaited, `more` elements beyond what was appended, takes less time here than to wake a thread. */
   private inPlace(more: number): boolean {
-    if (this.work + more > SUBMIT_WORK || this.done < this.submitted) return false;
+    const short = (this.took.get(this.program) ?? Number.POSITIVE_INFINITY) <= SHORT_MS;
+    const work = this.work + more - (short ? this.programWork : 0);
+    if (work > SUBMIT_WORK || this.done < this.submitted) return false;
     const now = performance.now();
     if (this.inPlaceSince === 0) {
       this.inPlaceSince = now;
@@ -186,6 +207,12 @@ export class Stream {
       });
     }
     return now - this.inPlaceSince < IN_PLACE_MS;
+  }
+
+  /** Lets the event loop turn if it has not for long. Whoever does not wait for that goes through the device's thread. */
+  private turn(): Promise<void> | undefined {
+    if (performance.now() - this.inPlaceSince < IN_PLACE_MS) return undefined;
+    return new Promise((resolve) => setImmediate(resolve));
   }
 
   /** Frees the buffers whose owners the garbage collector has found unreachable. */
@@ -237,6 +264,8 @@ export class Stream {
     const n = this.end;
     this.end = 0;
     this.work = 0;
+    this.program = 0;
+    this.programWork = 0;
     return n;
   }
 

@@ -37,6 +37,7 @@ const ElementwiseTable& table() {
 
 constexpr int64_t kBufferBytes = 16 << 10;  // all block buffers together should fill no more than half of the cache
 constexpr int64_t kMaxBlock = 4096, kMinBlock = 8;
+constexpr int64_t kStreamedBlock = 1024;    // computing and streaming take turns: short ones
 constexpr int64_t kScratchBytes = std::max<int64_t>(2 * kBufferBytes, kMaxValues * 8 * kMinBlock);  // see Sizes
 constexpr int64_t kMinChunk = 4096, kMaxChunk = 65536;              // elements that one thread takes at a time
 constexpr int64_t kChunkCost = 1 << 18;                             // and their cost
@@ -51,7 +52,7 @@ struct Sizes {
     if (space.count > chunk) chunk = std::clamp(kChunkCost / plan.cost, kMinChunk, kMaxChunk) & ~int64_t(1023);
     block = chunk;
     if (plan.nBuffers > 0) {
-      block = std::min(kMaxBlock, kBufferBytes / (int64_t(plan.nBuffers) * plan.width));
+      block = std::min(plan.streams ? kStreamedBlock : kMaxBlock, kBufferBytes / (int64_t(plan.nBuffers) * plan.width));
       block = block >= 64 ? block & ~int64_t(63) : kMinBlock;
     }
     const int64_t inner = space.shape[space.ndim - 1];
