@@ -160,7 +160,7 @@ for (const threads of asked.threads) {
   const how = {
     signal: stop.signal,
     // Threads of two spin for work for some milliseconds more than those of one.
-    interleave: { rounds: asked.rounds, turn: 40, warmUp: 30, rest: threads > 1 ? 40 : 5, budget: 1500 },
+    interleave: { rounds: asked.rounds, turn: 40, warmUp: 200, rest: threads > 1 ? 40 : 5, budget: 1500 },
   };
   if (wants("L") && limits.ways) {
     say(`${threads} thread(s): the limits of the machine`);
