@@ -101,18 +101,32 @@ void overElements(const Call& c, const View& x, const View& index, const View& o
   }
   const int64_t length = index.shape[dim], xStep = x.strides[dim], otherStep = other.strides[dim];
   const int64_t indexStep = indexStrides[dim];
-  const auto visitAt = [&](const Cursor<3>& at, int64_t i) {
-    visit(at.offset[0] + indices.values[at.offset[2] + i * indexStep] * xStep, at.offset[1] + i * otherStep);
+  const int32_t* const values = indices.values;
+  // n elements whose indices are `apart`.
+  const auto visitRow = [&](int64_t n, const int32_t* at, int64_t apart, int64_t from, int64_t fromStep, int64_t to,
+                            int64_t toStep) {
+    for (int64_t k = 0; k < n; k++) visit(from + k * fromStep + at[k * apart] * xStep, to + k * toStep);
   };
-  parallelRange(independent, std::max<int64_t>(1, kGrain / length), [&](int64_t begin, int64_t end) {
-    if (indexStep == 1) {
+  const int64_t grain = std::max<int64_t>(1, kGrain / length);
+  if (indexStep == 1) {
+    parallelRange(independent, grain, [&](int64_t begin, int64_t end) {
       Cursor<3> at(outside, begin);
       for (int64_t p = begin; p < end; p++, at.next())
-        for (int64_t i = 0; i < length; i++) visitAt(at, i);
-    } else {  // memory is read in order with `dim` outside
-      for (int64_t i = 0; i < length; i++) {
-        Cursor<3> at(outside, begin);
-        for (int64_t p = begin; p < end; p++, at.next()) visitAt(at, i);
+        visitRow(length, values + at.offset[2], 1, at.offset[0], 0, at.offset[1], otherStep);
+    });
+    return;
+  }
+  // Memory is read in order with `dim` outside.
+  int64_t width, step[3];
+  outside.pop(width, step);
+  parallelRange(independent, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = 0; i < length; i++) {
+      Cursor<3> at(outside, begin / width);
+      int64_t n;
+      for (int64_t p = begin, j = begin % width; p < end; p += n, j = 0, at.next()) {
+        n = std::min(width - j, end - p);
+        visitRow(n, values + at.offset[2] + i * indexStep + j * step[2], step[2], at.offset[0] + j * step[0], step[0],
+                 at.offset[1] + i * otherStep + j * step[1], step[1]);
       }
     }
   });

@@ -462,14 +462,12 @@ bool streams(int id) {
   return true;
 }
 
-// A result large enough is streamed, by the recipe itself, and is what a smaller one is.
-bool streamsWhole() {
+// A result large enough is streamed, by the recipe itself or block by block, and is what a smaller one is.
+bool streamsWhole(const int32_t* attr, int words, int inputs) {
   constexpr int64_t kCount = (int64_t(8) << 20) + 37, kPart = 1 << 16;
   std::vector<float> x(kCount), y(kCount + 16), part(kPart);
   for (size_t i = 0; i < x.size(); i++) x[i] = float(i % kPart % 4001) / 500 - 4;
   float numbers[] = {0.7f, 1.0f, 0.5f};
-  const int32_t attr[] = {5, kFn_mul, 0, 0, 1, -1, kFn_erf, 0, 4,  -1, -1, kFn_add, 0,
-                          5, 2,       -1, kFn_mul, 0, 6, 3, -1, kFn_mul, 0,  0,  7,       -1, 8};
   View views[5];
   const auto set = [](View& v, float* data, int ndim, int64_t n) {
     v.data = reinterpret_cast<char*>(data);
@@ -479,7 +477,7 @@ bool streamsWhole() {
     v.strides[0] = 1;
   };
   for (int k = 0; k < 3; k++) set(views[k + 2], numbers + k, 0, 1);
-  const Call call = {"elementwise", attr, int32_t(std::size(attr)), views, 1, views + 1, 4};
+  const Call call = {"elementwise", attr, int32_t(words), views, 1, views + 1, inputs};
   set(views[0], part.data(), 1, kPart), set(views[1], x.data(), 1, kPart);
   run_elementwise(call);
   for (int shift = 0; shift < 2; shift++) {
@@ -488,7 +486,7 @@ bool streamsWhole() {
     run_elementwise(call);
     for (int64_t i = 0; i < kCount; i++)
       if (y[size_t(i + shift)] != part[size_t(i % kPart)]) {
-        std::printf("streamed at shift %d: [%lld]\n", shift, (long long)i);
+        std::printf("%d steps streamed at shift %d: [%lld]\n", attr[0], shift, (long long)i);
         return false;
       }
   }
@@ -503,7 +501,10 @@ int main(int argc, char** argv) {
   FlushDenormals flush;  // as the pool's threads do
   int failed = 0;
   for (int id = 0; id < kRecipes; id++) failed += !found(id) + !streams(id);
-  failed += !streamsWhole();
+  const int32_t gelu[] = {5, kFn_mul, 0, 0, 1, -1, kFn_erf, 0, 4,  -1, -1, kFn_add, 0,
+                          5, 2,       -1, kFn_mul, 0, 6, 3, -1, kFn_mul, 0,  0,  7,       -1, 8};
+  const int32_t exponential[] = {1, kFn_exp, 0, 0, -1, -1, 1};
+  failed += !streamsWhole(gelu, std::size(gelu), 4) + !streamsWhole(exponential, std::size(exponential), 1);
   for (int k = 0; k < programs && failed < 5; k++) {
     state = (seed * 1000003 + uint64_t(k)) * 0x9E3779B97F4A7C15u;
     failed += k % 4 == 3 ? !plane(k) : !one(k);

@@ -36,6 +36,7 @@ import {
   ShapeError,
   scaledDotProductAttention,
   scatter,
+  scatterAdd,
   searchsorted,
   select,
   setDefaultDevice,
@@ -195,6 +196,40 @@ onEveryDevice("indexing", (device) => {
     const w = tensor([1, 2], { requiresGrad: true, device });
     w.to("js").to("float64").square().sum().backward();
     expect([w.grad?.toArray(), w.grad?.dtype, w.grad?.device]).toEqual([[2, 4], "float32", device]);
+  });
+
+  // More elements than one thread takes at a time, so that parts begin within a row.
+  test.each([
+    ["rows", 0, false],
+    ["rows of a transposed tensor", 0, true],
+    ["the middle", 1, false],
+    ["columns", 2, true],
+  ] as const)("gather and scatterAdd along %s, element by element", (_, dim, transposed) => {
+    const shape = [90, 70, 11] as const;
+    const at = (t: number[], i: number, j: number, k: number): number => t[(i * shape[1] + j) * shape[2] + k];
+    const count = 90 * 70 * 11;
+    const values = Array.from({ length: count }, (_, i) => (i * 7919) % 100_003);
+    const places = Array.from({ length: count }, (_, i) => ((i * 104_729) % 257) % shape[dim]);
+    const laid = (data: number[], dtype: "float32" | "int64"): Tensor => {
+      const t = tensor(data, { shape: [...shape], dtype });
+      return transposed ? t.permute([2, 0, 1]).contiguous().permute([1, 2, 0]) : t;
+    };
+    const x = laid(values, "float32");
+    const index = laid(places, "int64");
+    const got = gather(x, dim, index).dataSync() as Float32Array;
+    const sums = scatterAdd(zeros([...shape]), dim, index, x).dataSync() as Float32Array;
+    const wanted = new Float32Array(count);
+    const wantedSums = new Float32Array(count);
+    for (let i = 0, n = 0; i < shape[0]; i++)
+      for (let j = 0; j < shape[1]; j++)
+        for (let k = 0; k < shape[2]; k++, n++) {
+          const place = [i, j, k];
+          place[dim] = places[n];
+          wanted[n] = at(values, place[0], place[1], place[2]);
+          wantedSums[(place[0] * shape[1] + place[1]) * shape[2] + place[2]] += values[n];
+        }
+    expect(Buffer.from(got.buffer).equals(Buffer.from(wanted.buffer))).toBe(true);
+    expect(Buffer.from(sums.buffer).equals(Buffer.from(wantedSums.buffer))).toBe(true);
   });
 
   const bad: [string, () => unknown, new (message?: string) => NablaError, RegExp][] = [
