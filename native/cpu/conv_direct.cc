@@ -69,6 +69,7 @@ int64_t floorDiv(int64_t a, int64_t b) { return a >= 0 ? a / b : -ceilDiv(-a, b)
 // has the elements remainder[plane] + i·step of the image.
 struct Window {
   int64_t size, step, results;
+  int64_t spread = 1;  // only every so many of the image's elements are stored, the others are zeros
   std::vector<int64_t> plane, shift, remainder;
   int64_t least = 0, most = 0;  // shift
   Window(int64_t size, int64_t step, int64_t results) : size(size), step(step), results(results) {}
@@ -84,11 +85,18 @@ struct Window {
   int64_t taps() const { return int64_t(shift.size()); }
   int64_t planes() const { return int64_t(remainder.size()); }
   int64_t span() const { return most - least; }
-  // The elements of a plane, counted from result `first` + least on, that are inside the image: [from, to) of n.
-  void inside(int64_t first, int64_t which, int64_t n, int64_t& from, int64_t& to) const {
+  int64_t stored() const { return (size - 1) / spread + 1; }
+  // Of the n elements of a plane from result `first` + least on, those inside the image: the one at `to` is element
+  // `from` of what is stored, and so on, `count` in all.
+  struct Inside {
+    int64_t from, to, count;
+  };
+  Inside inside(int64_t first, int64_t which, int64_t n) const {
     const int64_t start = (first + least) * step + remainder[size_t(which)];  // of element 0, in the image
-    from = std::min(n, start >= 0 ? 0 : ceilDiv(-start, step));
-    to = std::max(from, std::min(n, start >= size ? 0 : (size - 1 - start) / step + 1));
+    int64_t to = start >= 0 ? 0 : ceilDiv(-start, step);
+    to += (spread - (start + to) % spread) % spread;  // step or spread is 1
+    const int64_t end = std::min(n, start >= size ? 0 : (size - 1 - start) / step + 1);
+    return {(start + to * step) / spread, to, to < end ? ceilDiv(end - to, spread) : 0};
   }
 };
 
@@ -103,6 +111,7 @@ Window forwardWindow(int64_t size, int64_t results, int64_t kernel, int64_t stri
 // The same window with a plane for each element, so that no shift and hence no gap between the rows remains.
 Window withoutGaps(const Window& w) {
   Window to(w.size, w.step, w.results);
+  to.spread = w.spread;
   for (size_t t = 0; t < w.shift.size(); t++) to.push(0, w.shift[t] * w.step + w.remainder[size_t(w.plane[t])]);
   return to;
 }
@@ -114,14 +123,17 @@ bool gapsMatter(const Window& h, const Window& w, int64_t results, int64_t lanes
   const int64_t rows = (w.taps() - w.planes()) * h.planes() * (h.results + h.span());
   return saved > rows * ceilDiv(w.results, lanes) * kCopyCost;
 }
-// That of the elements first, first + stride, … of the image in the gradient; `used` gets the elements of the kernel.
+// That of the elements first, first + step, … of the image in the gradient, where the step is the stride, or 1 and the
+// results have zeros between them; `used` gets the elements of the kernel.
 Window gradientWindow(int64_t size, int64_t results, int64_t kernel, int64_t stride, int64_t pad, int64_t dilation,
-                      int64_t first, std::vector<int64_t>& used) {
-  Window w(results, 1, ceilDiv(size - first, stride));
+                      int64_t step, int64_t first, std::vector<int64_t>& used) {
+  const int64_t spread = stride / step;
+  Window w((results - 1) * spread + 1, 1, ceilDiv(size - first, step));
+  w.spread = spread;
   used.clear();
   for (int64_t r = 0; r < kernel; r++) {
-    const int64_t at = first + pad - r * dilation, shift = floorDiv(at, stride);
-    if (at != shift * stride) continue;
+    const int64_t at = first + pad - r * dilation, shift = floorDiv(at, step);
+    if (at != shift * step) continue;
     w.push(shift, 0);
     used.push_back(r);
   }
@@ -142,22 +154,34 @@ struct Planes {
           *offset++ = ((ch * h.planes() + h.plane[r]) * w.planes() + w.plane[s]) * plane + (h.shift[r] - h.least) * pitch +
                       w.shift[s] - w.least;
   }
-  // Those of results [p, p + height) × [q, q + wide); what is outside the image keeps its zeros.
-  void load(const C* image, int64_t p, int64_t height, int64_t q, int64_t wide, C* copy) const {
-    height += h.span(), wide += w.span();
-    for (int64_t ch = 0; ch < channels; ch++, image += h.size * w.size)
-      for (int64_t i = 0; i < h.planes(); i++)
-        for (int64_t j = 0; j < w.planes(); j++, copy += plane) {
-          int64_t p0, p1, q0, q1;
-          h.inside(p, i, height, p0, p1);
-          w.inside(q, j, wide, q0, q1);
-          if (p0 == p1 || q0 == q1) continue;
-          const C* const from = image + ((p + p0 + h.least) * h.step + h.remainder[size_t(i)]) * w.size +
-                                (q + q0 + w.least) * w.step + w.remainder[size_t(j)];
-          C* const to = copy + p0 * pitch + q0;
-          if (w.step == 1) copyRows(from, h.step * w.size, p1 - p0, q1 - q0, to, pitch);
-          else kernelsOf(C()).take(p1 - p0, q1 - q0, from, h.step * w.size, w.step, to, pitch);
-        }
+  // What results [p, p + height) × [q, q + wide) need of a plane and lies inside the image: `rows` × `columns` from `from`
+  // in an image to `to` in the planes of a channel.
+  struct Part {
+    int64_t from, to, rows, columns;
+  };
+  std::vector<Part> partsOf(int64_t p, int64_t height, int64_t q, int64_t wide) const {
+    std::vector<Part> parts;
+    for (int64_t i = 0; i < h.planes(); i++)
+      for (int64_t j = 0; j < w.planes(); j++) {
+        const Window::Inside row = h.inside(p, i, height + h.span()), column = w.inside(q, j, wide + w.span());
+        if (row.count == 0 || column.count == 0) continue;
+        parts.push_back({row.from * w.stored() + column.from,
+                         (i * w.planes() + j) * plane + row.to * pitch + column.to, row.count, column.count});
+      }
+    return parts;
+  }
+  int64_t area() const { return h.stored() * w.stored(); }
+  // What is outside the image keeps its zeros.
+  void load(const C* image, const std::vector<Part>& parts, C* copy) const {
+    const int64_t from = h.step * w.stored(), to = h.spread * pitch;  // from row to row
+    for (int64_t ch = 0; ch < channels; ch++, image += area(), copy += h.planes() * w.planes() * plane)
+      for (const Part& part : parts) {
+        const C* const x = image + part.from;
+        C* const y = copy + part.to;
+        if (w.step != 1) kernelsOf(C()).take(part.rows, part.columns, x, from, w.step, y, to);
+        else if (w.spread != 1) kernelsOf(C()).put(part.rows, part.columns, x, from, y, to, w.spread);
+        else copyRows(x, from, part.rows, part.columns, y, to);
+      }
   }
 };
 
@@ -209,7 +233,8 @@ struct Correlation {
       const int64_t copySize = rounded(from.size()) + kWidest;
       C* const copy = memory.get<C>(c, copySize + block * flat);
       C* const results = copy + copySize;
-      int64_t last = -1;    // the tile whose zeros the copy has
+      int64_t last = -1;    // the tile whose zeros the copy has, and these parts
+      std::vector<typename Planes<C>::Part> inside;
       int64_t waiting = 0;  // channels that the epilogue has not seen
       for (int64_t job = begin; job < end; job++) {
         const int64_t part = job % parts, tile = job / parts % tiles, image = job / parts / tiles;
@@ -217,9 +242,12 @@ struct Correlation {
         const int64_t p = tile / across * rows, q = tile % across * width;
         const int64_t height = std::min(rows, h.results - p), wide = std::min(width, w.results - q);
         if (height <= 0 || wide <= 0) continue;
-        if (tile != last) std::fill(copy, copy + copySize, C(0));
-        last = tile;
-        from.load(x + image * Cg * h.size * w.size, p, height, q, wide, copy);
+        if (tile != last) {
+          std::fill(copy, copy + copySize, C(0));
+          inside = from.partsOf(p, height, q, wide);
+          last = tile;
+        }
+        from.load(x + image * Cg * from.area(), inside, copy);
         const int64_t n = (height - 1) * pitch + wide;
         // Whole vectors of adjacent results go straight to their place.
         const bool inPlace = pitch == outW && stepH == 1 && stepW == 1 && n % simd.lanes == 0;
@@ -317,15 +345,19 @@ void DirectConv::depthwiseWeightGrad(const ConvShape& s, const Call& c, const C*
     C* const copy = sum + sums;
     C* const gradient = copy + copySize;
     std::fill(gradient, gradient + rows * row, C(0));
-    int64_t last = -1;  // first row of the tile whose zeros the copy has
+    int64_t last = -1;  // first row of the tile whose zeros the copy has, and these parts
+    std::vector<typename Planes<C>::Part> inside;
     for (int64_t o = begin; o < end; o++) {
       std::fill(sum, sum + s.K, C(0));
       for (int64_t n = 0; n < s.N; n++)
         for (int64_t p = 0; p < s.P; p += rows) {
           const int64_t height = std::min(rows, s.P - p);
-          if (last != p) std::fill(copy, copy + copySize, C(0));
-          last = p;
-          from.load(x + (n * s.C + o / s.Og) * s.H * s.W, p, height, 0, s.Q, copy);
+          if (last != p) {
+            std::fill(copy, copy + copySize, C(0));
+            inside = from.partsOf(p, height, 0, s.Q);
+            last = p;
+          }
+          from.load(x + (n * s.C + o / s.Og) * s.H * s.W, inside, copy);
           copyRows(dy + ((n * s.O + o) * s.P + p) * s.Q, s.Q, height, s.Q, gradient, row);
           simd.dots(s.K, height, s.Q, gradient, row, copy, pitch, offset, sum);
         }
@@ -340,13 +372,16 @@ void DirectConv::inputGrad(const ConvShape& s, const Call& c, const C* dy, const
   const int64_t window = s.R * s.S;
   std::vector<int64_t> usedRows, usedColumns;
   C* const weight = callMemory.get<C>(c, s.O * s.K);  // [groups·Cg, Og, elements of the window]
+  // For single channels it is quicker to multiply the zeros between the elements of dy than to go through them four times.
+  const bool spreads = s.depthwise() && s.strideH <= 2 && s.strideW <= 2;
+  const int64_t stepH = spreads ? 1 : s.strideH, stepW = spreads ? 1 : s.strideW;
   bool whole = s.strideH <= (s.R - 1) * s.dilationH + 1 && s.strideW <= (s.S - 1) * s.dilationW + 1;
   whole &= (s.dilationH == 1 || s.strideH == 1) && (s.dilationW == 1 || s.strideW == 1);
-  if (!whole) std::fill(dx, dx + s.N * s.C * s.H * s.W, C(0));  // some elements are in no window
-  for (int64_t a = 0; a < std::min(s.strideH, s.H); a++) {
-    const Window rows = gradientWindow(s.H, s.P, s.R, s.strideH, s.padH, s.dilationH, a, usedRows);
-    for (int64_t b = 0; b < std::min(s.strideW, s.W); b++) {
-      const Window columns = gradientWindow(s.W, s.Q, s.S, s.strideW, s.padW, s.dilationW, b, usedColumns);
+  if (!whole && !spreads) std::fill(dx, dx + s.N * s.C * s.H * s.W, C(0));  // some elements are in no window
+  for (int64_t a = 0; a < std::min(stepH, s.H); a++) {
+    const Window rows = gradientWindow(s.H, s.P, s.R, s.strideH, s.padH, s.dilationH, stepH, a, usedRows);
+    for (int64_t b = 0; b < std::min(stepW, s.W); b++) {
+      const Window columns = gradientWindow(s.W, s.Q, s.S, s.strideW, s.padW, s.dilationW, stepW, b, usedColumns);
       const int64_t taps = rows.taps() * columns.taps();
       if (taps == 0) continue;
       parallelRange(s.groups * s.Cg, std::max<int64_t>(1, kRowGrain / (s.Og * taps)), [&](int64_t begin, int64_t end) {
@@ -360,7 +395,7 @@ void DirectConv::inputGrad(const ConvShape& s, const Call& c, const C* dy, const
         }
       });
       Correlation<C>{s.N, s.groups, s.Og, s.Cg,   rows, columns, dy,        weight,
-                     dx,  s.H,      s.W,  a, b, s.strideH, s.strideW, epilogue}
+                     dx,  s.H,      s.W,  a, b, stepH, stepW, epilogue}
           .run(c);
     }
   }

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import {
   adaptiveAvgPool2d,
   adaptiveMaxPool2d,
+  arange,
   avgPool2d,
   type ConvOptions,
   concat,
@@ -15,6 +16,7 @@ import {
   maxPool1d,
   maxPool2d,
   type NablaError,
+  oneHot,
   ones,
   randn,
   ShapeError,
@@ -131,6 +133,35 @@ onEveryDevice("convolution", (device) => {
         close(dw, dws.sum(0));
       });
     }
+  });
+
+  describe("depthwise, and dense with a weight of zeros but for its diagonal", () => {
+    const rows: { x: number[]; w: number[]; options: ConvOptions }[] = [
+      { x: [2, 5, 11, 13], w: [5, 1, 3, 3], options: { padding: 1 } },
+      { x: [2, 5, 11, 14], w: [5, 1, 3, 3], options: { padding: 1, stride: 2 } },
+      { x: [3, 3, 12, 9], w: [6, 1, 5, 4], options: { padding: [2, 0], stride: [2, 1] } },
+      { x: [1, 4, 9, 40], w: [4, 1, 3, 2], options: { padding: [0, 1], stride: [1, 2], dilation: [1, 2] } },
+      { x: [2, 2, 8, 8], w: [4, 1, 1, 1], options: { stride: 2 } },
+      { x: [2, 3, 17, 16], w: [3, 1, 3, 3], options: { padding: 1, stride: 3 } },
+    ];
+    test.each(rows)("[$x] and [$w], $options", ({ x: xs, w: ws, options }) => {
+      manualSeed(5);
+      const [channels, outputs] = [xs[1], ws[0]];
+      const [x, w] = [randn(xs, { dtype: "float64" }), randn(ws, { dtype: "float64" })];
+      const diagonal = oneHot(arange(outputs, { dtype: "int64" }).floorDivide(outputs / channels), channels)
+        .to("float64")
+        .reshape([outputs, channels, 1, 1]);
+      const depthwise = (x: Tensor, w: Tensor): Tensor => conv2d(x, w, { ...options, groups: channels });
+      const dense = (x: Tensor, w: Tensor): Tensor => conv2d(x, w.mul(diagonal), options);
+      const [y, back] = vjp(depthwise, x, w);
+      const [y2, back2] = vjp(dense, x, w);
+      const dy = randn(y.shape, { dtype: "float64" });
+      [y, ...back(dy)].forEach((a, i) => {
+        const b = [y2, ...back2(dy)][i];
+        expect(a.shape).toEqual(b.shape);
+        expect(a.sub(b).abs().max().item()).toBeLessThan(1e-12);
+      });
+    });
   });
 
   test("third derivatives exist", () => {

@@ -210,10 +210,11 @@ constexpr Tiles<T> kTiles{};
 // Cuts `count` evenly in parts of at most `most`: calls body(begin, size).
 template <typename Body>
 INLINE void evenly(int64_t count, int64_t most, Body body) {
-  const int64_t parts = (count + most - 1) / most;
+  if (count <= most) return body(0, count);
+  const int64_t parts = (count + most - 1) / most, each = count / parts, rest = count - each * parts;
   int64_t at = 0;
   for (int64_t i = 0; i < parts; i++) {
-    const int64_t size = count / parts + (i < count % parts);
+    const int64_t size = each + (i < rest);
     body(at, size);
     at += size;
   }
@@ -321,37 +322,45 @@ INLINE D loadSome(const double* p, unsigned mask) { return (D)_mm512_maskz_loadu
 INLINE void storeSome(float* p, unsigned mask, F v) { _mm512_mask_storeu_ps(p, (__mmask16)mask, (__m512)v); }
 INLINE void storeSome(double* p, unsigned mask, D v) { _mm512_mask_storeu_pd(p, (__mmask8)mask, (__m512d)v); }
 
-// y[i] = x[2·i] and y[2·i] = x[i] for i in [0, n).
+// y[i] = x[2·i] and y[2·i] = x[i] for i in [0, n), in every row.
 template <typename T>
-INLINE void takeEven(int64_t n, const T* x, T* y) {
+INLINE void takeEven(int64_t rows, int64_t n, const T* x, int64_t xRow, T* y, int64_t yRow) {
   using S = Vector<T>;
   constexpr unsigned kAll = (1u << S::kLanes) - 1;
   for (int64_t i = 0; i < n; i += S::kLanes) {
     const int64_t count = n - i < S::kLanes ? n - i : S::kLanes;
     const uint64_t read = (uint64_t(1) << (2 * count - 1)) - 1;
-    storeSome(y + i, unsigned((uint64_t(1) << count) - 1),
-              Lanes<S::kLanes>::even(loadSome(x + 2 * i, unsigned(read) & kAll),
-                                     loadSome(x + 2 * i + S::kLanes, unsigned(read >> S::kLanes))));
+    const unsigned low = unsigned(read) & kAll, high = unsigned(read >> S::kLanes);
+    const unsigned written = unsigned((uint64_t(1) << count) - 1);
+    for (int64_t r = 0; r < rows; r++) {
+      const T* const from = x + r * xRow + 2 * i;
+      storeSome(y + r * yRow + i, written, Lanes<S::kLanes>::even(loadSome(from, low), loadSome(from + S::kLanes, high)));
+    }
   }
 }
 
 template <typename T>
-INLINE void putEven(int64_t n, const T* x, T* y) {
+INLINE void putEven(int64_t rows, int64_t n, const T* x, int64_t xRow, T* y, int64_t yRow) {
   using S = Vector<T>;
   constexpr unsigned kAll = (1u << S::kLanes) - 1;
   for (int64_t i = 0; i < n; i += S::kLanes) {
     const int64_t count = n - i < S::kLanes ? n - i : S::kLanes;
     const uint64_t written = ((uint64_t(1) << (2 * count - 1)) - 1) & 0x55555555u;
-    const typename S::V v = loadSome(x + i, unsigned((uint64_t(1) << count) - 1));
-    storeSome(y + 2 * i, unsigned(written) & kAll, Lanes<S::kLanes>::low(v, v));
-    storeSome(y + 2 * i + S::kLanes, unsigned(written >> S::kLanes), Lanes<S::kLanes>::high(v, v));
+    const unsigned low = unsigned(written) & kAll, high = unsigned(written >> S::kLanes);
+    const unsigned read = unsigned((uint64_t(1) << count) - 1);
+    for (int64_t r = 0; r < rows; r++) {
+      T* const to = y + r * yRow + 2 * i;
+      const typename S::V v = loadSome(x + r * xRow + i, read);
+      storeSome(to, low, Lanes<S::kLanes>::low(v, v));
+      storeSome(to + S::kLanes, high, Lanes<S::kLanes>::high(v, v));
+    }
   }
 }
 #else
 // y[i] = x[2·i] and y[2·i] = x[i] for i in [i, n): by `kLanes`, then by half as many, and so on. Never the last one by
 // vectors: it would touch one element too many.
 template <typename T, int kLanes = Vector<T>::kLanes>
-INLINE void takeEven(int64_t n, const T* x, T* y, int64_t i = 0) {
+INLINE void takeEven(int64_t n, const T* x, T* y, int64_t i) {
   if constexpr (kLanes > 1) {
     typedef T Any __attribute__((vector_size(kLanes * sizeof(T)), aligned(alignof(T)), may_alias));
     for (; i + kLanes < n; i += kLanes)
@@ -364,7 +373,7 @@ INLINE void takeEven(int64_t n, const T* x, T* y, int64_t i = 0) {
 }
 
 template <typename T, int kLanes = Vector<T>::kLanes>
-INLINE void putEven(int64_t n, const T* x, T* y, int64_t i = 0) {
+INLINE void putEven(int64_t n, const T* x, T* y, int64_t i) {
   if constexpr (kLanes > 1) {
     typedef T Any __attribute__((vector_size(kLanes * sizeof(T)), aligned(alignof(T)), may_alias));
     for (; i + kLanes < n; i += kLanes) {
@@ -379,24 +388,29 @@ INLINE void putEven(int64_t n, const T* x, T* y, int64_t i = 0) {
     for (; i < n; i++) y[2 * i] = x[i];
   }
 }
+
+template <typename T>
+INLINE void takeEven(int64_t rows, int64_t n, const T* x, int64_t xRow, T* y, int64_t yRow) {
+  for (int64_t r = 0; r < rows; r++) takeEven(n, x + r * xRow, y + r * yRow, 0);
+}
+template <typename T>
+INLINE void putEven(int64_t rows, int64_t n, const T* x, int64_t xRow, T* y, int64_t yRow) {
+  for (int64_t r = 0; r < rows; r++) putEven(n, x + r * xRow, y + r * yRow, 0);
+}
 #endif
 
 template <typename T>
 void take(int64_t rows, int64_t n, const T* x, int64_t xRow, int64_t step, T* y, int64_t yRow) {
-  for (int64_t r = 0; r < rows; r++, x += xRow, y += yRow) {
-    if (step == 2) takeEven(n, x, y);
-    else
-      for (int64_t i = 0; i < n; i++) y[i] = x[i * step];
-  }
+  if (step == 2) return takeEven(rows, n, x, xRow, y, yRow);
+  for (int64_t r = 0; r < rows; r++, x += xRow, y += yRow)
+    for (int64_t i = 0; i < n; i++) y[i] = x[i * step];
 }
 
 template <typename T>
 void put(int64_t rows, int64_t n, const T* x, int64_t xRow, T* y, int64_t yRow, int64_t step) {
-  for (int64_t r = 0; r < rows; r++, x += xRow, y += yRow) {
-    if (step == 2) putEven(n, x, y);
-    else
-      for (int64_t i = 0; i < n; i++) y[i * step] = x[i];
-  }
+  if (step == 2) return putEven(rows, n, x, xRow, y, yRow);
+  for (int64_t r = 0; r < rows; r++, x += xRow, y += yRow)
+    for (int64_t i = 0; i < n; i++) y[i * step] = x[i];
 }
 
 template <typename T>
