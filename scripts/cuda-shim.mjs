@@ -58,7 +58,12 @@ export async function buildShim() {
   mkdirSync(folder, { recursive: true });
   const { include_dir } = createRequire(import.meta.url)("node-addon-api");
   const includes = ["-isystem", nodeHeaders(), "-isystem", join(root, include_dir)];
-  const sources = [...manifest.cuda.common, ...manifest.cuda.kernels, ...manifest.cuda.hopper.kernels, ...manifest.cuda.shim];
+  const sources = [
+    ...manifest.cuda.common,
+    ...manifest.cuda.kernels,
+    ...manifest.cuda.hopper.kernels,
+    ...manifest.cuda.shim,
+  ];
   const object = (source) => join(folder, `${source.replaceAll("/", "_")}.o`);
   // The kernels first: they take longest.
   const queue = [...sources].sort((a, b) => statSync(join(root, b)).size - statSync(join(root, a)).size);
