@@ -147,7 +147,8 @@ export async function measureRow(row, field, entrants, limits, options) {
             try {
               const member = await field.member(place, way);
               if (entrant.ways.length > 1) title = `${entrant.name} ${member.about.version.replace(/\+.*/, "")}`;
-              const { variants, why } = await member.process.ask(request);
+              const { variants, why, lacking = {} } = await member.process.ask(request);
+              for (const [name, why] of Object.entries(lacking)) gaps.push({ peer: title, variant: name, why });
               if (variants.length === 0) gaps.push({ peer: title, why, none: true });
               for (const name of variants)
                 seats.push({ entrant, title, member, name, order: [entrants.indexOf(entrant), i] });

@@ -1,7 +1,7 @@
 // Builds the small native peers on demand into bench/.cache, which git ignores.
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, renameSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from "node:fs";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -36,7 +36,8 @@ export async function buildNative(source, options = []) {
   if (!compiler) throw new Error(`no ${plus ? "C++" : "C"} compiler`);
   const flags = ["-O3", "-march=native", ...(plus ? ["-std=c++17"] : ["-std=gnu11"])];
   const hash = createHash("sha256");
-  for (const file of [source, "serve.h"]) hash.update(readFileSync(join(sources, file)));
+  const headers = readdirSync(sources).filter((file) => file.endsWith(".h"));
+  for (const file of [source, ...headers]) hash.update(readFileSync(join(sources, file)));
   hash.update([compiler.version, cpus()[0]?.model, ...flags, ...options].join("\0"));
   const program = join(cache, `${source.replace(/\..*/, "")}-${hash.digest("hex").slice(0, 16)}`);
   if (!existsSync(program)) {

@@ -69,7 +69,7 @@ export const peers = {
   ort: { name: "onnxruntime-node", ...inNode("ort.mjs", ["onnxruntime-node"]) },
   torch: { name: "torch", find: pythons },
   openblas: { name: "OpenBLAS", ...native("openblas.c", ["-lopenblas"]), kinds: ["matmul"] },
-  onednn: { name: "oneDNN", ...native("onednn.cc", ["-ldnnl", "-fopenmp"]), kinds: ["matmul"] },
+  onednn: { name: "oneDNN", ...native("onednn.cc", ["-Ofast", "-ldnnl", "-fopenmp"]), kinds: ["matmul", "mlp"] },
   c: { name: "C loop", ...native("loops.c", ["-Ofast"]), kinds: ["unary", "softmax"], threads: 1 },
   "tfjs-wasm": {
     name: "tfjs-wasm",

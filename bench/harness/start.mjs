@@ -50,12 +50,20 @@ const programs = {
 
 const bare = "const first = 19;";
 
+/**
+ * KiB of the process at most. What resourceUsage says of a new process begins with the size of the one that started it
+ * (the kernel's getrusage is not reset by exec), so Linux is asked for this program's own.
+ */
+const peak = `(await import("node:fs")).existsSync("/proc/self/status")
+  ? Number(/VmHWM:\\s*(\\d+)/.exec((await import("node:fs")).readFileSync("/proc/self/status", "utf8"))[1])
+  : process.resourceUsage().maxRSS`;
+
 /** One process: milliseconds until it has ended, and the most memory it had. */
 async function start(code, signal) {
   const started = performance.now();
   const { stdout } = await run(
     process.execPath,
-    ["--input-type=module", "-e", `${code}; console.log(first, process.resourceUsage().maxRSS); process.exit()`],
+    ["--input-type=module", "-e", `${code}; console.log(first, ${peak}); process.exit()`],
     { cwd: bench, env: environment(1), signal },
   );
   const ms = performance.now() - started;
@@ -70,17 +78,19 @@ const sizeOf = (path) => {
   return readdirSync(path).reduce((sum, name) => sum + sizeOf(join(path, name)), 0);
 };
 
-/** Bytes that npm installs for some packages: they and all that they depend on. */
-function installedSize(packages) {
+const dependenciesOf = (folder) =>
+  Object.keys(JSON.parse(readFileSync(join(folder, "package.json"), "utf8")).dependencies ?? {});
+
+/** Bytes that npm installs for some packages: they and all that they depend on, found in `top`. */
+function installedSize(packages, top) {
   const seen = new Set();
   const visit = (name, from) => {
-    const folder = [join(from, "node_modules", name), join(modules, name)].find((path) => existsSync(path));
+    const folder = [from, top].map((place) => join(place, "node_modules", name)).find((path) => existsSync(path));
     if (!folder || seen.has(folder)) return 0;
     seen.add(folder);
-    const { dependencies = {} } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-    return sizeOf(folder) + Object.keys(dependencies).reduce((sum, one) => sum + visit(one, folder), 0);
+    return dependenciesOf(folder).reduce((sum, one) => sum + visit(one, folder), sizeOf(folder));
   };
-  return packages.reduce((sum, name) => sum + visit(name, modules), 0);
+  return packages.reduce((sum, name) => sum + visit(name, top), 0);
 }
 
 /** The same for ourselves: what the tarball unpacks to, with the binary of this machine, and its dependencies. */
@@ -92,11 +102,10 @@ async function ownSize() {
   const [{ unpackedSize, files }] = JSON.parse(stdout);
   const binary = join(root, "build/Release/nablajs.node");
   const packed = files.some(({ path }) => path.endsWith(".node"));
-  const dependencies = ["bindings", "file-uri-to-path"].map((name) => sizeOf(join(root, "node_modules", name)));
   return (
     unpackedSize +
     (packed || !existsSync(binary) ? 0 : lstatSync(binary).size) +
-    dependencies.reduce((a, b) => a + b, 0)
+    installedSize(dependenciesOf(root), root)
   );
 }
 
@@ -126,7 +135,7 @@ export async function measureStart({ rounds, signal, wanted }) {
   for (const [name, { packages }] of list) {
     if (signal.aborted || gaps.some((g) => g.peer === name)) continue;
     try {
-      sizes.set(name, [(name === "nabla" ? await ownSize() : installedSize(packages)) / 1e6]);
+      sizes.set(name, [(name === "nabla" ? await ownSize() : installedSize(packages, bench)) / 1e6]);
     } catch (error) {
       gaps.push({ peer: name, why: error.message.split("\n")[0] });
     }

@@ -115,8 +115,12 @@ def training(spec, data, make, sample):
     x = data["x"].reshape(spec["batches"], spec["batch"], *sample).unbind(0)
     y = data["y"].long().reshape(spec["batches"], spec["batch"]).unbind(0)
 
-    def variant(**options):
+    def variant(compiled=False, **options):
         net = make()
+        if compiled:
+            net = torch.compile(net)
+            # It compiles when it runs first; that is no step.
+            F.cross_entropy(net(x[0]), y[0]).backward()
         adam = torch.optim.Adam(net.parameters(), lr=1e-3, **options)
         at = 0
 
@@ -143,7 +147,17 @@ def training(spec, data, make, sample):
             variants[f"{name} Adam"] = variant(**{name: True})
         except Exception:
             pass  # this version has none on the CPU
+    if hasattr(torch, "compile"):
+        attempt(variants, "compiled, fused Adam", lambda: variant(compiled=True, fused=True))
     return variants
+
+
+def attempt(variants, name, make):
+    """Adds a variant, or remembers why it cannot be had."""
+    try:
+        variants[name] = make()
+    except Exception as error:
+        lacking[name] = f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def inference(spec, data):
@@ -158,7 +172,16 @@ def inference(spec, data):
     def reading(f):
         return Variant(lambda i: f(x[i % len(x)]).numpy()[0, 0], lambda: f(x[0]))
 
-    return {"": reading(net), "jit": reading(jit)}
+    variants = {"": reading(net), "jit": reading(jit)}
+
+    def compiled():
+        fast = torch.compile(net)
+        fast(x[0])
+        return reading(fast)
+
+    if hasattr(torch, "compile"):
+        attempt(variants, "compiled", compiled)
+    return variants
 
 
 def addition(spec, data):
@@ -177,6 +200,7 @@ kinds = {
     "add": addition,
 }
 variants = {}
+lacking = {}  # variant → why this row has none
 
 
 def hello(_):
@@ -186,8 +210,9 @@ def hello(_):
 def prepare(request):
     global variants
     variants = {}
+    lacking.clear()
     variants = kinds[request["spec"]["kind"]](request["spec"], read(request["folder"], request["names"]))
-    return {"variants": list(variants)}
+    return {"variants": list(variants), "lacking": lacking}
 
 
 def output(request):

@@ -1,7 +1,9 @@
-// oneDNN: matrix products, with the right operand as it is, or in the layout that the library likes best.
+// oneDNN: matrix products, with the right operand as it is, or in the layout that the library likes best, and training
+// steps of linear layers.
 #include <oneapi/dnnl/dnnl.hpp>
 #include <vector>
 
+#include "onednn_training.h"
 #include "serve.h"
 
 using namespace dnnl;
@@ -79,22 +81,67 @@ float *a, *b, *c, *half;
 void runPlain(long n) { plain->run(n); }
 void runPacked(long n) { packed->run(n); }
 
+onednn::Training* training;
+std::vector<float*> held;  // what the training reads
+/** The losses that are checked: of the first steps. */
+float firstLosses[3];
+bool asked = false;
+
+void runTraining(long n) {
+  if (!asked) {  // the harness asks for the output once, before it times
+    asked = true;
+    for (float& loss : firstLosses) loss = training->step();
+    return;
+  }
+  float sum = 0;
+  for (long i = 0; i < n; i++) sum += training->step();
+  if (sum != sum) exit(4);
+}
+
 }  // namespace
 
 static void releaseAll(void) {
   delete plain;
   delete packed;
+  delete training;
+  for (float* values : held) free(values);
+  held.clear();
+  training = nullptr;
   plain = packed = nullptr;
   free(a), free(b), free(c), free(half);
   a = b = c = half = nullptr;
 }
 
+/** The numbers of a request, kept until they are released. */
+static float* hold(const char* request, const char* name, size_t count) {
+  held.push_back(dataOf(request, name, count));
+  return held.back();
+}
+
+static void prepareTraining(const char* request) {
+  const char* at = strstr(request, "\"sizes\":[") + strlen("\"sizes\":[");
+  std::vector<long> sizes;
+  for (char* end; *at != ']'; at = *end == ',' ? end + 1 : end) sizes.push_back(strtol(at, &end, 10));
+  const long batch = fieldOf(request, "batch", 0), batches = fieldOf(request, "batches", 0);
+  const float* x = hold(request, "x", batches * batch * sizes[0]);
+  const float* y = hold(request, "y", batches * batch);  // int32, of the same size
+  std::vector<float*> weights, biases;
+  for (size_t i = 0; i + 1 < sizes.size(); i++) {
+    char name[16];
+    snprintf(name, sizeof name, "w%zu", i);
+    weights.push_back(hold(request, name, sizes[i] * sizes[i + 1]));
+    name[0] = 'b';
+    biases.push_back(hold(request, name, sizes[i + 1]));
+  }
+  training = new onednn::Training(sizes, batch, batches, x, reinterpret_cast<const int32_t*>(y), weights, biases);
+  asked = false;
+  add("", runTraining, firstLosses, 3, 0);
+}
+
 static void prepare(const char* request) {
   char kind[32];
-  if (strcmp(textOf(request, "kind", kind, sizeof kind), "matmul") != 0) {
-    refusal = "it multiplies matrices only";
-    return;
-  }
+  textOf(request, "kind", kind, sizeof kind);
+  if (strcmp(kind, "mlp") == 0) return prepareTraining(request);
   const long m = fieldOf(request, "m", 0), k = fieldOf(request, "k", 0), n = fieldOf(request, "n", 0);
   const long chain = fieldOf(request, "chain", 1), operands = fieldOf(request, "operands", 1);
   const long links = fieldOf(request, "links", 1);
