@@ -1,139 +1,116 @@
 // Convolutions of NCHW images as products whose factors are never formed (implicit GEMM): an element of the matrix of
-// columns is read from the image where the tile is filled.
+// columns is read from the image where the tile is filled. A batch is a group.
+#include "gather.cuh"
 #include "gemm.cuh"
+#include "matmul_mma.cuh"
+#include "matmul_simt.cuh"
 
 namespace nabla {
 using namespace cuda;
 namespace {
 
+// A convolution's attributes and shapes: x [N, C, H, W], w [O, C / groups, R, S], y [N, O, P, Q].
 struct Shape {
-  int N, C, H, W, O, P, Q, R, S, Cg, Og, groups;
+  View x, w, y;
+  int N, C, H, W, O, P, Q, R, S, groups, Cg, Og;
   int strideH, strideW, padH, padW, dilationH, dilationW;
   Shape(const Call& c, const View& x, const View& w, const View& y)
-      : N(x.shape[0]), C(x.shape[1]), H(x.shape[2]), W(x.shape[3]), O(y.shape[1]), P(y.shape[2]), Q(y.shape[3]),
-        R(w.shape[2]), S(w.shape[3]), groups(c.attr[6]), strideH(c.attr[0]), strideW(c.attr[1]), padH(c.attr[2]),
-        padW(c.attr[3]), dilationH(c.attr[4]), dilationW(c.attr[5]) {
-    Cg = C / groups, Og = O / groups;
+      : x(x), w(w), y(y), N(x.shape[0]), C(x.shape[1]), H(x.shape[2]), W(x.shape[3]), O(y.shape[1]), P(y.shape[2]),
+        Q(y.shape[3]), R(w.shape[2]), S(w.shape[3]), groups(c.attr[6]), Cg(C / groups), Og(O / groups), strideH(c.attr[0]),
+        strideW(c.attr[1]), padH(c.attr[2]), padW(c.attr[3]), dilationH(c.attr[4]), dilationW(c.attr[5]) {}
+
+  // The tensors as matrices: what one of the outer index is, and the two of a group to begin with.
+  Gather of(const View& v, int64_t batch, int H, int W) const {
+    Gather g{Data(v), batch, v.strides[2], v.strides[3], H, W, 1, 1, {}, {}, true};
+    return g;
   }
+  Gather image() const { return of(x, x.strides[1] * Cg, H, W); }
+  Gather filter() const { return of(w, w.strides[0] * Og, R, S); }
+  Gather result() const { return of(y, y.strides[1] * Og, P, Q); }
+  // Index parts: channels alone; (outer, element of a filter) and (image, place), seen as that element or place itself.
+  static Axis3 alone(int64_t step) { return {1, 1, step, 0, 0, 0, 0}; }
+  Axis3 taps(int64_t step) const { return {R, S, step, 1, 1, 0, 0}; }
+  Axis3 tapsOfImage(int64_t step) const { return {R, S, step, dilationH, dilationW, 0, 0}; }
+  Axis3 tapsBack(int64_t step) const { return {R, S, step, -dilationH, -dilationW, 0, 0}; }
+  Axis3 places(int64_t step) const { return {P, Q, step, 1, 1, 0, 0}; }
+  Axis3 placesOfImage(int64_t step) const { return {P, Q, step, strideH, strideW, -padH, -padW}; }
+  Axis3 pixels(int64_t step, int shiftH, int shiftW) const { return {H, W, step, 1, 1, shiftH, shiftW}; }
 };
 
-struct Tensor4 {
-  Data data;
-  int64_t stride[4];
-  explicit Tensor4(const View& v) : data(v) { std::copy(v.strides, v.strides + 4, stride); }
-  DEVICE int64_t at(int n, int c, int h, int w) const {
-    return n * stride[0] + c * stride[1] + h * stride[2] + w * stride[3];
-  }
+// c = a·b, element (i, j) of c being the sum of a(i, k) · b(j, k).
+struct Problem {
+  int M;
+  int64_t N, K;
+  Gather a, b, c;
 };
+Gather with(Gather g, const Axis3& rows, const Axis3& columns, bool alongK) {
+  g.rows = rows, g.columns = columns, g.alongK = alongK;
+  return g;
+}
 
-// A batch is a group.
+// y[o, (n, p, q)] = Σ w[o, (c, r, t)] · x[n, c, p·stride + r·dilation − pad, …]
+Problem forward(const Shape& s) {
+  return {s.Og, int64_t(s.N) * s.P * s.Q, int64_t(s.Cg) * s.R * s.S,
+          with(s.filter(), Shape::alone(s.w.strides[0]), s.taps(s.w.strides[1]), true),
+          with(s.image(), s.placesOfImage(s.x.strides[0]), s.tapsOfImage(s.x.strides[1]), false),
+          with(s.result(), Shape::alone(s.y.strides[1]), s.places(s.y.strides[0]), true)};
+}
+// dx[c, (n, h, v)] = Σ w[(o, r, t), c] · dy[n, o, (h + pad − r·dilation) / stride, …] where that is a whole number
+Problem inputGrad(const Shape& s) {
+  Problem p = {s.Cg, int64_t(s.N) * s.H * s.W, int64_t(s.Og) * s.R * s.S,
+               with(s.filter(), Shape::alone(s.w.strides[1]), s.taps(s.w.strides[0]), true),
+               with(s.result(), s.pixels(s.y.strides[0], s.padH, s.padW), s.tapsBack(s.y.strides[1]), false),
+               with(s.image(), Shape::alone(s.x.strides[1]), s.pixels(s.x.strides[0], 0, 0), true)};
+  p.b.divideH = s.strideH, p.b.divideW = s.strideW;
+  return p;
+}
+// dw[o, (c, r, t)] = Σ dy[o, (n, p, q)] · x[n, c, p·stride + r·dilation − pad, …]
+Problem weightGrad(const Shape& s) {
+  return {s.Og, int64_t(s.Cg) * s.R * s.S, int64_t(s.N) * s.P * s.Q,
+          with(s.result(), Shape::alone(s.y.strides[1]), s.places(s.y.strides[0]), true),
+          with(s.image(), s.tapsOfImage(s.x.strides[1]), s.placesOfImage(s.x.strides[0]), true),
+          with(s.filter(), Shape::alone(s.w.strides[0]), s.taps(s.w.strides[1]), true)};
+}
+
+// For the plain kernel.
 template <typename V>
-struct Common {
+struct Plain {
   using Value = V;
   int M, N, K, batches, first;
   bool alongK;
-  Shape s;
-  Tensor4 x, w, y;
-
-  DEVICE V image(int n, int c, int h, int v) const {
-    return h >= 0 && h < s.H && v >= 0 && v < s.W ? x.data.template load<V>(x.at(n, c, h, v)) : V(0);
-  }
-  DEVICE V weight(int o, int c, int r, int t) const { return w.data.template load<V>(w.at(o, c, r, t)); }
-};
-
-// y[o, (n, p, q)] = Σ w[o, (c, r, t)] · x[n, c, p·stride + r·dilation − pad, …]
-template <typename V>
-struct Forward : Common<V> {
-  DEVICE V a(int g, int o, int k) const {
-    const auto& s = this->s;
-    g += this->first;
-    return this->weight(g * s.Og + o, k / (s.R * s.S), k / s.S % s.R, k % s.S);
-  }
-  DEVICE V b(int g, int k, int j) const {
-    const auto& s = this->s;
-    g += this->first;
-    const int q = j % s.Q, p = j / s.Q % s.P, n = j / (s.Q * s.P), t = k % s.S, r = k / s.S % s.R, c = k / (s.R * s.S);
-    return this->image(n, g * s.Cg + c, p * s.strideH + r * s.dilationH - s.padH, q * s.strideW + t * s.dilationW - s.padW);
-  }
-  DEVICE void store(int g, int o, int j, V v) const {
-    const auto& s = this->s;
-    g += this->first;
-    this->y.data.store(this->y.at(j / (s.Q * s.P), g * s.Og + o, j / s.Q % s.P, j % s.Q), v);
+  Gather x, y, z;
+  DEVICE V a(int n, int i, int k) const { return x.load<V>(first + n, x.rows.digits(i), x.columns.digits(k)); }
+  DEVICE V b(int n, int k, int j) const { return y.load<V>(first + n, y.rows.digits(j), y.columns.digits(k)); }
+  DEVICE void store(int n, int i, int j, V v) const {
+    int64_t at;
+    if (z.at(first + n, z.rows.digits(i), z.columns.digits(j), at)) z.data.store(at, v);
   }
 };
 
-// dx[c, (n, h, v)] = Σ w[(o, r, t), c] · dy[n, o, (h + pad − r·dilation) / stride, …] where that is a whole number
-template <typename V>
-struct InputGrad : Common<V> {
-  DEVICE V a(int g, int c, int k) const {
-    const auto& s = this->s;
-    g += this->first;
-    return this->weight(g * s.Og + k / (s.R * s.S), c, k / s.S % s.R, k % s.S);
+// Blocks enough for the GPU are left to the tensor cores or the warps' tiles; the rest, and float64, to the plain kernel.
+void run(const Problem& p, DType dtype, int groups) {
+  const ProductSize size = {p.M, int(p.N), int(p.K), groups};
+  const StoreGathered to = {p.c};
+  const int64_t tiles = int64_t(groups) * blocksFor(size.M, kMmaTile) * blocksFor(size.N, kMmaTile);
+  if (properties().architecture >= 80 && tiles >= properties().processors / 2) {
+    if (dtype == DType::f16 && mmaRun<Half>(size, p.a, p.b, to)) return;
+    if (dtype == DType::bf16 && mmaRun<BFloat>(size, p.a, p.b, to)) return;
+    if (dtype == DType::f32 && wantsTf32() && mmaRun<float>(size, p.a, p.b, to)) return;
   }
-  DEVICE V b(int g, int k, int j) const {
-    const auto& s = this->s;
-    g += this->first;
-    const int v = j % s.W, h = j / s.W % s.H, n = j / (s.W * s.H), t = k % s.S, r = k / s.S % s.R, o = k / (s.R * s.S);
-    const int p = h + s.padH - r * s.dilationH, q = v + s.padW - t * s.dilationW;
-    if (p < 0 || q < 0 || p % s.strideH != 0 || q % s.strideW != 0 || p / s.strideH >= s.P || q / s.strideW >= s.Q) return V(0);
-    return this->y.data.template load<V>(this->y.at(n, g * s.Og + o, p / s.strideH, q / s.strideW));
-  }
-  DEVICE void store(int g, int c, int j, V v) const {
-    const auto& s = this->s;
-    g += this->first;
-    this->x.data.store(this->x.at(j / (s.W * s.H), g * s.Cg + c, j / s.W % s.H, j % s.W), v);
-  }
-};
-
-// dw[o, (c, r, t)] = Σ dy[o, (n, p, q)] · x[n, c, p·stride + r·dilation − pad, …]
-template <typename V>
-struct WeightGrad : Common<V> {
-  DEVICE V a(int g, int o, int k) const {
-    const auto& s = this->s;
-    g += this->first;
-    return this->y.data.template load<V>(this->y.at(k / (s.Q * s.P), g * s.Og + o, k / s.Q % s.P, k % s.Q));
-  }
-  DEVICE V b(int g, int k, int j) const {
-    const auto& s = this->s;
-    g += this->first;
-    const int q = k % s.Q, p = k / s.Q % s.P, n = k / (s.Q * s.P), t = j % s.S, r = j / s.S % s.R, c = j / (s.R * s.S);
-    return this->image(n, g * s.Cg + c, p * s.strideH + r * s.dilationH - s.padH, q * s.strideW + t * s.dilationW - s.padW);
-  }
-  DEVICE void store(int g, int o, int j, V v) const {
-    const auto& s = this->s;
-    g += this->first;
-    this->w.data.store(this->w.at(g * s.Og + o, j / (s.R * s.S), j / s.S % s.R, j % s.S), v);
-  }
-};
-
-template <template <typename> class Problem>
-void run(const Call& c, const View& x, const View& w, const View& y, int M, int64_t N, int64_t K) {
-  const Shape s(c, x, w, y);
-  withComputeFloat(x.dtype, [&](auto tag) {
-    using V = TypeOf<decltype(tag)>;
-    gemm(Problem<V>{{M, int(N), int(K), s.groups, 0, true, s, Tensor4(x), Tensor4(w), Tensor4(y)}});
+  if (dtype == DType::f32 && simtRun(size, p.a, p.b, to)) return;
+  withComputeFloat(dtype, [&](auto tag) {
+    gemm(Plain<TypeOf<decltype(tag)>>{size.M, size.N, size.K, groups, 0, true, p.a, p.b, p.c});
   });
 }
 
 }  // namespace
 
-void run_conv2d(const Call& c) {
-  const View &x = c.in[0], &w = c.in[1], &y = c.out[0];
-  const int groups = c.attr[6];
-  run<Forward>(c, x, w, y, y.shape[1] / groups, int64_t(y.shape[0]) * y.shape[2] * y.shape[3],
-               int64_t(x.shape[1] / groups) * w.shape[2] * w.shape[3]);
-}
+void run_conv2d(const Call& c) { run(forward(Shape(c, c.in[0], c.in[1], c.out[0])), c.in[0].dtype, c.attr[6]); }
 void run_conv2dInputGrad(const Call& c) {
-  const View &dy = c.in[0], &w = c.in[1], &dx = c.out[0];
-  const int groups = c.attr[6];
-  run<InputGrad>(c, dx, w, dy, dx.shape[1] / groups, int64_t(dx.shape[0]) * dx.shape[2] * dx.shape[3],
-                 int64_t(dy.shape[1] / groups) * w.shape[2] * w.shape[3]);
+  run(inputGrad(Shape(c, c.out[0], c.in[1], c.in[0])), c.in[0].dtype, c.attr[6]);
 }
 void run_conv2dWeightGrad(const Call& c) {
-  const View &x = c.in[0], &dy = c.in[1], &dw = c.out[0];
-  const int groups = c.attr[6];
-  run<WeightGrad>(c, x, dw, dy, dy.shape[1] / groups, int64_t(x.shape[1] / groups) * dw.shape[2] * dw.shape[3],
-                  int64_t(dy.shape[0]) * dy.shape[2] * dy.shape[3]);
+  run(weightGrad(Shape(c, c.in[0], c.out[0], c.in[1])), c.in[0].dtype, c.attr[6]);
 }
 
 }  // namespace nabla

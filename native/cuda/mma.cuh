@@ -16,8 +16,7 @@ void unpackPair(uint32_t bits, float* to) {
 // The six registers of a fragment pair, of all lanes.
 inline void gatherRegisters(const uint32_t (&a)[4], const uint32_t (&b)[2], uint32_t (&all)[6][32]) {
   const uint32_t own[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
-  for (int r = 0; r < 6; r++)
-    for (int lane = 0; lane < 32; lane++) all[r][lane] = shim::shuffle(own[r], lane);
+  shim::gather(own, all);
 }
 // d += A·B with A [16, K] and B [K, 8] gathered from all lanes: element k of a row is in the lane and register that the
 // layouts below say.

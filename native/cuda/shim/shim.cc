@@ -7,6 +7,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -89,6 +90,7 @@ struct Machine {
   std::vector<char*> stacks;   // free ones
   std::vector<unsigned> sequence;
   std::vector<uint64_t> slots;  // two for every thread, in turns: none is overwritten before all have read
+  std::vector<uint32_t> registers;  // the same, of gather
   std::vector<unsigned> arrived;  // by warp
   Context scheduler;
   unsigned current = 0, threads = 0;
@@ -230,6 +232,7 @@ void runGrid(const char* name, dim3 grid, dim3 block, size_t shared, const std::
                  grid.y, grid.z, m.threads, shared);
   if (m.fibres.size() < m.threads) m.fibres.resize(m.threads);
   m.slots.assign(2 * 1024, 0);
+  m.registers.resize(2 * 1024 * 6);
   m.shared.assign(shared + kGuard, kGuardByte);
   m.sequence.resize(m.threads);
   for (unsigned t = 0; t < m.threads; t++) m.sequence[t] = order() == Order::reverse ? m.threads - 1 - t : t;
@@ -284,6 +287,16 @@ uint64_t exchange(uint64_t value, int lane) {
   pause(Wait::warp);
   const unsigned from = warp + unsigned(lane);
   return m.slots[turn * 1024 + (from < m.threads ? from : self)];
+}
+
+void gather(const uint32_t (&own)[6], uint32_t (&all)[6][32]) {
+  Machine& m = machine;
+  const unsigned self = m.current, turn = m.fibres[self].exchanges++ & 1;
+  uint32_t* const registers = m.registers.data() + turn * 1024 * 6;
+  std::copy(own, own + 6, registers + 6 * self);
+  pause(Wait::warp);
+  for (unsigned r = 0; r < 6; r++)
+    for (unsigned lane = 0; lane < 32; lane++) all[r][lane] = registers[6 * (self / 32 * 32 + lane) + r];
 }
 
 }  // namespace shim

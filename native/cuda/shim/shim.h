@@ -45,6 +45,8 @@ void warpBarrier();
 void* dynamicShared();
 // Of the calling thread's warp: gives `value` and takes that of `lane`. All its threads must come.
 uint64_t exchange(uint64_t value, int lane);
+// And takes six registers of all of its lanes at once.
+void gather(const uint32_t (&own)[6], uint32_t (&all)[6][32]);
 unsigned laneId();
 
 template <typename T>
