@@ -126,17 +126,17 @@ function prepare(x: Tensor, weight: Tensor, options: ConvOptions | ConvTranspose
     stride: full(perDim(options.stride ?? 1, dims, op, "stride", 1), 1),
     dilation: full(perDim(options.dilation ?? 1, dims, op, "dilation", 1), 1),
     full,
-    /** Adds the bias and takes the dimensions that were added away. */
+    /** Takes the dimensions that were added away, then adds the bias: it and what follows have one shape. */
     finish(y: Tensor): Tensor {
-      let out = y;
+      let out = dims === 1 ? squeeze(y, -2) : y;
+      if (!batched) out = squeeze(out, 0);
       if (b) {
         if (b.ndim !== 1 || b.shape[0] !== y.shape[1]) {
           throw new ShapeError(`${op}: bias ${show(b.shape)} must be [${y.shape[1]}], one for each output channel`);
         }
-        out = add(out, reshape(b, [-1, 1, 1]));
+        out = add(out, reshape(b, [-1, ...new Array<number>(dims).fill(1)]));
       }
-      if (dims === 1) out = squeeze(out, -2);
-      return batched ? out : squeeze(out, 0);
+      return out;
     },
   };
 }

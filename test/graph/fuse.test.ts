@@ -336,6 +336,17 @@ onEveryDevice("conv2dFused", (device) => {
     expect(count(f, "conv2dFused")).toBe(0);
   });
 
+  test("one dimension, and images without a batch", () => {
+    const [x, w, b] = [of([2, 3, 9], 1), of([4, 3, 3], 2), of([4], 3)];
+    const f = compile((x: Tensor, w: Tensor, b: Tensor) => [
+      relu(conv1d(x, w, { bias: b })),
+      relu(conv1d(x.slice(0, 1, 2).squeeze(0), w, { bias: b })),
+    ]);
+    const expected = [relu(conv1d(x, w, { bias: b })), relu(conv1d(x.slice(0, 1, 2).squeeze(0), w, { bias: b }))];
+    expect(f(x, w, b).map(values)).toEqual(expected.map(values));
+    expect(instructionsOf(f).map((i) => i.op)).toEqual(["conv2dFused", "conv2dFused"]);
+  });
+
   test("a training step: forward, one and two dimensions, and gradients of inputs through their activations", () => {
     let plan: Compiled<[Tensor], Tensor> | undefined;
     const step = (stride: number) => {
