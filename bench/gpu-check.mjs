@@ -3,7 +3,7 @@
 //   node bench/gpu-check.mjs --pack DIR     here: DIR gets all it needs (dist, both addons, `bindings`, the rows of the tests)
 //   node DIR/gpu-check.mjs > report.md      there
 //
-// It prints Markdown: the rows of the tests on cuda against js, a training run on cpu and cuda with one seed,
+// It prints Markdown: the rows of the tests on cuda against js, products and convolutions of many tiles, a training run on cpu and cuda with one seed,
 // compute-sanitizer where it is found, products in TFLOP/s, bandwidths against a device copy, and training steps against
 // PyTorch on the same machine where Python has it. --quick: small sizes, to try the script itself (with the shim, too).
 import { spawnSync } from "node:child_process";
@@ -125,6 +125,54 @@ async function check() {
       }
       say(`${good} rows agree with the JS device, ${bad.length} do not${bad.length ? ":" : "."}`);
       for (const line of bad.slice(0, 40)) say(`- ${line}`);
+      return bad.length === 0;
+    },
+
+    /** Products and convolutions beyond one tile, of numbers whose sums are exact, in all layouts: equal to those of js. */
+    async tiles() {
+      const values = (n, seed) => Array.from({ length: n }, (_, i) => ((i * 7 + seed * 3) % 9) - 4);
+      const numbers = (x) => Array.from(x.reshape([x.numel]).to("float64").dataSync());
+      const bad = [];
+      let good = 0;
+      const compare = (name, run) => {
+        const [wanted, found] = ["js", "cuda"].map((device) => numbers(run(device)));
+        const wrong = found.filter((x, i) => x !== wanted[i]).length;
+        if (wrong === 0) good++;
+        else bad.push(`${name}: ${wrong} of ${found.length} differ`);
+      };
+      const turned = (x, side) => (side ? x.transpose(0, 1).contiguous().transpose(0, 1) : x);
+      for (const kind of ["float32", "tf32", "float16", "bfloat16"]) {
+        process.env.NABLA_CUDA_TF32 = kind === "tf32" ? "1" : "0";
+        const dtype = kind === "tf32" ? "float32" : kind;
+        for (const [m, k, n] of options.quick
+          ? [[136, 72, 136]]
+          : [
+              [136, 456, 264],
+              [1032, 520, 1160],
+            ])
+          for (const [a, b] of [
+            [false, false],
+            [true, false],
+            [false, true],
+            [true, true],
+          ])
+            compare(`${m} × ${k} × ${n} ${kind}, transposed: ${a}, ${b}`, (device) =>
+              nabla.matmul(
+                turned(tensor(values(m * k, 1), { shape: [m, k], dtype, device }), a),
+                turned(tensor(values(k * n, 2), { shape: [k, n], dtype, device }), b),
+              ),
+            );
+        compare(`conv2d ${kind}`, (device) =>
+          nabla.conv2d(
+            tensor(values(8 * 36 * 400, 1), { shape: [8, 36, 20, 20], dtype, device }),
+            tensor(values(64 * 36 * 9, 2), { shape: [64, 36, 3, 3], dtype, device }),
+            { stride: [2, 1], padding: 1 },
+          ),
+        );
+      }
+      process.env.NABLA_CUDA_TF32 = "0";
+      say(`${good} results equal those of the JS device, ${bad.length} do not${bad.length ? ":" : "."}`);
+      for (const line of bad) say(`- ${line}`);
       return bad.length === 0;
     },
 

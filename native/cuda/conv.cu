@@ -87,6 +87,24 @@ struct Plain {
   }
 };
 
+// A thread a result, for few channels a group (depthwise convolutions): a tile would be empty but for a row or two.
+template <typename V>
+__global__ void directKernel(Gather a, Gather b, Gather c, uint32_t M, uint32_t N, int K, uint32_t count) {
+  const uint32_t e = threadPosition();
+  if (e >= count) return;
+  const int n = int(e / (M * N)), i = int(e / N % M), j = int(e % N);
+  const Digits row = a.rows.digits(i), column = b.rows.digits(j);
+  Digits ka = {0, 0, 0}, kb = {0, 0, 0};
+  V sum = 0;
+  for (int k = 0; k < K; k++) {
+    sum += a.load<V>(n, row, ka) * b.load<V>(n, column, kb);
+    a.columns.next(ka);
+    b.columns.next(kb);
+  }
+  int64_t to;
+  if (c.at(n, c.rows.digits(i), c.columns.digits(j), to)) c.data.store(to, sum);
+}
+
 // Blocks enough for the GPU are left to the tensor cores or the warps' tiles; the rest, and float64, to the plain kernel.
 void run(const Problem& p, DType dtype, int groups) {
   const ProductSize size = {p.M, int(p.N), int(p.K), groups};
@@ -96,6 +114,14 @@ void run(const Problem& p, DType dtype, int groups) {
     if (dtype == DType::f16 && mmaRun<Half>(size, p.a, p.b, to)) return;
     if (dtype == DType::bf16 && mmaRun<BFloat>(size, p.a, p.b, to)) return;
     if (dtype == DType::f32 && wantsTf32() && mmaRun<float>(size, p.a, p.b, to)) return;
+  }
+  if (size.M <= 4 && size.N > 0 && size.K <= 512) {
+    const uint32_t count = uint32_t(groups) * uint32_t(size.M) * uint32_t(size.N);
+    withComputeFloat(dtype, [&](auto tag) {
+      LAUNCH(directKernel<TypeOf<decltype(tag)>>, blocksFor(count), kThreads, 0, p.a, p.b, p.c, uint32_t(size.M),
+             uint32_t(size.N), size.K, count);
+    });
+    return;
   }
   if (dtype == DType::f32 && simtRun(size, p.a, p.b, to)) return;
   withComputeFloat(dtype, [&](auto tag) {

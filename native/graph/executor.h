@@ -24,7 +24,7 @@ struct Failure {
 };
 using FailurePtr = std::shared_ptr<const Failure>;
 
-// One thread at a time may run, read and release; the other functions are safe beside it.
+// One thread at a time may run, read, synchronize or throwPending; the other functions are safe beside it.
 class Executor {
  public:
   explicit Executor(std::unique_ptr<Device> device)

@@ -45,6 +45,21 @@ describe.skipIf(missing !== null)(titled("device cuda, convolutions", missing), 
   const apart = (a: number[][], b: number[][]): number =>
     a.reduce((sum, list, k) => sum + list.filter((x, i) => x !== b[k][i]).length, 0);
 
+  test("depthwise, two results a channel", () => {
+    const results = (device: string) => {
+      const x = nabla.tensor(values(2 * 12 * 90, 1), { shape: [2, 12, 9, 10], device, requiresGrad: true });
+      const w = nabla.tensor(values(24 * 9, 2), { shape: [24, 1, 3, 3], device, requiresGrad: true });
+      shim?.launched();
+      const y = nabla.conv2d(x, w, { groups: 12, stride: [2, 1], padding: [1, 2], dilation: [2, 1] });
+      y.mul(y.detach()).sum().backward();
+      const lists = [y, x.grad, w.grad].map((t) => (t as nabla.Tensor).flatten().toArray() as number[]);
+      return { lists, kernels: shim?.launched() };
+    };
+    const found = results("cuda");
+    if (shim) expect(found.kernels).toContain("directKernel");
+    expect(apart(found.lists, results("js").lists)).toBe(0);
+  });
+
   test.each([
     ["float32", {}, 1, "0"],
     ["float32", { stride: [2, 1], padding: [1, 2], dilation: [1, 3] }, 2, "0"],
