@@ -1,6 +1,6 @@
 // Mixed precision against torch.autocast (scripts/figures/amp.py), and what autocast is not to change.
 import { readFileSync } from "node:fs";
-import { expect, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
 import {
   add_,
   autocast,
@@ -78,8 +78,12 @@ onEveryDevice("autocast", (device) => {
         tensor(values, place).reshape(shape).detach().requireGrad(),
       ]),
     );
-  const x = tensor(figures.x, place).reshape([6, 1, 6, 6]);
-  const y = tensor(figures.y, { ...place, dtype: "int64" });
+  let x: Tensor;
+  let y: Tensor;
+  beforeAll(() => {
+    x = tensor(figures.x, place).reshape([6, 1, 6, 6]);
+    y = tensor(figures.y, { ...place, dtype: "int64" });
+  });
   const network = (p: Record<string, Tensor>): Tensor => {
     const h = relu(conv2d(x, p["conv.weight"], { bias: p["conv.bias"] }));
     const n = layerNorm(h.flatten(1), [64]);
