@@ -333,16 +333,16 @@ bool one(int number) {
   return true;
 }
 
-// A plane in rectangles, one input given block by block, against the instruction run whole.
-bool plane(int number) {
+// Planes in rectangles, one input given block by block, against the instruction run whole.
+bool planes(int number) {
   const int sides[] = {1, 2, 5, 8, 17, 33, 64, 100, 257};
-  const int32_t shape[2] = {sides[upTo(9)], sides[upTo(9)]};
+  const int32_t shape[3] = {1 + upTo(3), sides[upTo(9)], sides[upTo(9)]};
   const int nIn = 1 + upTo(8), nOut = 1 + upTo(3), input = upTo(nIn);
   std::vector<Memory> memory(size_t(nIn + 2 * nOut));
   std::vector<View> in(static_cast<size_t>(nIn)), out(static_cast<size_t>(nOut));
   std::vector<DType> type;
   for (int i = 0; i < nIn; i++) {
-    in[i] = someView(upTo(3) || i == input ? DType::f32 : kAll[upTo(8)], 2, shape, i == input, memory[i]);
+    in[i] = someView(upTo(3) || i == input ? DType::f32 : kAll[upTo(8)], 3, shape, i == input, memory[i]);
     type.push_back(in[i].dtype);
   }
   std::vector<int32_t> attr = {0};
@@ -350,7 +350,7 @@ bool plane(int number) {
   for (int j = 0; j < nOut; j++) {
     attr.push_back(nIn + attr[0] - 1 - upTo(attr[0]));
     const DType own = type[size_t(attr.back())];
-    out[j] = someView(upTo(3) ? own : kAll[upTo(8)], 2, shape, true, memory[size_t(nIn + j)]);
+    out[j] = someView(upTo(3) ? own : kAll[upTo(8)], 3, shape, true, memory[size_t(nIn + j)]);
     memory[size_t(nIn + nOut + j)].bytes = memory[size_t(nIn + j)].bytes;
   }
   Call call = {"elementwise", attr.data(), int32_t(attr.size()), out.data(), nOut, in.data(), nIn};
@@ -362,35 +362,39 @@ bool plane(int number) {
   const View product = in[input];
   in[input].data = nullptr;
   call.out = again.data();
-  // Blocks lie where the product does, or in memory of their own of either order.
-  const bool transposed = upTo(2) != 0;
-  const int64_t ld = shape[transposed ? 0 : 1] + upTo(3);
-  const bool inPlace = upTo(3) == 0 && again[0].dtype == DType::f32;
-  if (inPlace) in[input].data = again[0].data;
-  const auto prepared = ElementwisePlane::prepare(call, input, transposed);
-  const int64_t height = 1 + upTo(shape[0]), width = 1 + upTo(shape[1]);
-  std::vector<float> own(size_t(ld * shape[transposed ? 1 : 0]));
-  for (int64_t row = 0; row < shape[0]; row += height)
-    for (int64_t col = 0; col < shape[1]; col += width) {
-      const ElementwisePlane::Rectangle where = {row, std::min(height, shape[0] - row), col,
-                                                 std::min(width, shape[1] - col)};
-      ElementwisePlane::Block block = {own.data(), transposed ? 1 : ld, transposed ? ld : 1};
-      if (inPlace) {
-        const View& o = again[0];
-        block = {o.as<float>() + row * o.strides[0] + col * o.strides[1], o.strides[0], o.strides[1]};
+  // Blocks lie where an output does, or in memory of their own, in rows with or without gaps.
+  const bool turned = upTo(2) != 0, wholeRows = upTo(2) != 0;
+  const int r = turned ? 2 : 1, c = turned ? 1 : 2;
+  const int64_t rows = shape[r], cols = shape[c], ld = cols + (wholeRows ? 0 : upTo(3));
+  const View& first = again[0];
+  const bool inPlace = upTo(2) == 0 && first.dtype == DType::f32 && first.strides[c] == 1;
+  if (inPlace) in[input].data = first.data;
+  const auto prepared = ElementwisePlanes::prepare(call, input, turned, wholeRows);
+  const int64_t height = 1 + upTo(int(rows)), width = wholeRows && upTo(4) ? cols : 1 + upTo(int(cols));
+  std::vector<float> own(size_t(ld * rows));
+  for (int64_t batch = 0; batch < shape[0]; batch++)
+    for (int64_t row = 0; row < rows; row += height)
+      for (int64_t col = 0; col < cols; col += width) {
+        const ElementwisePlanes::Rectangle where = {batch, row, std::min(height, rows - row), col,
+                                                    std::min(width, cols - col)};
+        ElementwisePlanes::Block block = {own.data(), ld, 1};
+        if (inPlace) {
+          const int64_t at = batch * first.strides[0] + row * first.strides[r] + col;
+          block = {first.as<float>() + at, first.strides[r], 1};
+        }
+        for (int64_t i = 0; i < where.rows; i++)
+          for (int64_t j = 0; j < where.cols; j++)
+            block.data[i * block.rowStride + j * block.colStride] =
+                product.as<float>()[batch * product.strides[0] + (row + i) * product.strides[r] + (col + j) * product.strides[c]];
+        prepared->run(call, where, block);
       }
-      for (int64_t r = 0; r < where.rows; r++)
-        for (int64_t c = 0; c < where.cols; c++)
-          block.data[r * block.rowStride + c * block.colStride] =
-              product.as<float>()[(row + r) * product.strides[0] + (col + c) * product.strides[1]];
-      prepared->run(call, where, block);
-    }
   for (int j = 0; j < nOut; j++)
-    for (int64_t e = 0; e < int64_t(shape[0]) * shape[1]; e++) {
-      const int64_t index[2] = {e / shape[1], e % shape[1]}, o = offsetOf(out[j], 2, index);
+    for (int64_t e = 0; e < int64_t(shape[0]) * shape[1] * shape[2]; e++) {
+      const int64_t index[3] = {e / shape[2] / shape[1], e / shape[2] % shape[1], e % shape[2]};
+      const int64_t o = offsetOf(out[j], 3, index);
       if (!sameCell(out[j].data + o, again[j].data + o, out[j].dtype)) {
-        std::printf("plane %d of %d x %d: output %d differs at (%lld, %lld)\n", number, shape[0], shape[1], j,
-                    (long long)index[0], (long long)index[1]);
+        std::printf("planes %d of %d x %d x %d: output %d differs at (%lld, %lld, %lld)\n", number, shape[0], shape[1],
+                    shape[2], j, (long long)index[0], (long long)index[1], (long long)index[2]);
         return false;
       }
     }
@@ -507,7 +511,7 @@ int main(int argc, char** argv) {
   failed += !streamsWhole(gelu, std::size(gelu), 4) + !streamsWhole(exponential, std::size(exponential), 1);
   for (int k = 0; k < programs && failed < 5; k++) {
     state = (seed * 1000003 + uint64_t(k)) * 0x9E3779B97F4A7C15u;
-    failed += k % 4 == 3 ? !plane(k) : !one(k);
+    failed += k % 4 == 3 ? !planes(k) : !one(k);
   }
   std::printf("%s, %d threads: %d programs, %d failed\n", nameOf(isa()), getThreads(), programs, failed);
   return failed != 0;
