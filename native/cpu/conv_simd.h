@@ -1,8 +1,8 @@
 // The register tiles of simd/conv.h and simd/matmul.h for the instruction set in use, as convolutions call them.
 #pragma once
 #include "../core/cpu.h"
+#include "gemm_packing.h"
 #include "simd/conv.h"
-#include "simd/matmul.h"
 
 namespace nabla {
 
@@ -18,14 +18,7 @@ inline const ConvKernels<double>& kernelsOf(double) { return convIsa().f64; }
 
 // dst[i·dstRow + j] = src[j·srcCol + i]
 inline void transposeBlock(int64_t rows, int64_t cols, const float* src, int64_t srcCol, float* dst, int64_t dstRow) {
-#if defined(__x86_64__) || defined(_M_X64)
-  (isa() == Isa::avx512 ? avx512::matmul : isa() == Isa::avx2 ? avx2::matmul : baseline::matmul)
-      .f32->transpose(rows, cols, src, srcCol, dst, dstRow);
-#elif defined(__aarch64__)
-  neon::matmul.f32->transpose(rows, cols, src, srcCol, dst, dstRow);
-#else
-  baseline::matmul.f32->transpose(rows, cols, src, srcCol, dst, dstRow);
-#endif
+  packing::kernels<float>().transpose(rows, cols, src, srcCol, dst, dstRow);
 }
 inline void transposeBlock(int64_t rows, int64_t cols, const double* src, int64_t srcCol, double* dst, int64_t dstRow) {
   for (int64_t i = 0; i < rows; i++)
