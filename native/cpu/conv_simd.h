@@ -17,12 +17,9 @@ inline const ConvKernels<float>& kernelsOf(float) { return convIsa().f32; }
 inline const ConvKernels<double>& kernelsOf(double) { return convIsa().f64; }
 
 // dst[i·dstRow + j] = src[j·srcCol + i]
-inline void transposeBlock(int64_t rows, int64_t cols, const float* src, int64_t srcCol, float* dst, int64_t dstRow) {
-  packing::kernels<float>().transpose(rows, cols, src, srcCol, dst, dstRow);
-}
-inline void transposeBlock(int64_t rows, int64_t cols, const double* src, int64_t srcCol, double* dst, int64_t dstRow) {
-  for (int64_t i = 0; i < rows; i++)
-    for (int64_t j = 0; j < cols; j++) dst[i * dstRow + j] = src[j * srcCol + i];
+template <typename T>
+void transposeBlock(int64_t rows, int64_t cols, const T* src, int64_t srcCol, T* dst, int64_t dstRow) {
+  packing::kernels<T>().transpose(rows, cols, src, srcCol, dst, dstRow);
 }
 
 }  // namespace nabla
