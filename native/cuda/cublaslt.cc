@@ -36,7 +36,7 @@ enum { kR32F = 0, kR64F = 1, kR16F = 2, kR16BF = 14 };            // cudaDataTyp
 enum { kCompute32F = 68, kCompute64F = 70, kComputeTf32 = 77 };    // cublasComputeType_t
 enum { kTransposeA = 3, kTransposeB = 4 };                         // cublasLtMatmulDescAttributes_t
 enum { kBatchCount = 5, kBatchOffset = 6 };                        // cublasLtMatrixLayoutAttribute_t
-enum { kMaxWorkspace = 1 };                                        // cublasLtMatmulPreferenceAttributes_t
+enum { kMaxWorkspace = 1, kAlignmentA = 5, kAlignmentB, kAlignmentC, kAlignmentD };  // cublasLtMatmulPreferenceAttributes_t
 constexpr int64_t kWorkspace = int64_t(32) << 20;                  // bytes, as NVIDIA recommends for sm_90
 
 #if defined(_WIN32)
@@ -130,6 +130,12 @@ struct Owned {
   }
 };
 
+// Bytes that an address is a multiple of, up to the 256 that cuBLASLt takes for granted where it is not told.
+uint32_t alignmentOf(const void* p) {
+  const uintptr_t at = reinterpret_cast<uintptr_t>(p) | 256;
+  return uint32_t(at & (~at + 1));
+}
+
 // The transpose of a matrix of ours, as cuBLAS sees it: with columns that are contiguous, transposed or not.
 struct Side {
   Owned layout{library().layoutDestroy};
@@ -176,6 +182,9 @@ bool cublasProduct(const View& c, const View& a, const View& b) {
   expect(lt.preferenceCreate(&preference.object), "a preference");
   const uint64_t most = kWorkspace;
   expect(lt.preferenceSet(preference.object, kMaxWorkspace, &most, sizeof most), "a preference");
+  const uint32_t alignments[] = {alignmentOf(b.data), alignmentOf(a.data), alignmentOf(c.data), alignmentOf(c.data)};
+  for (int i = 0; i < 4; i++)
+    expect(lt.preferenceSet(preference.object, kAlignmentA + i, &alignments[i], sizeof alignments[i]), "a preference");
   Heuristic best;
   int found = 0;
   if (lt.choose(handle(), desc.object, x.layout.object, y.layout.object, z.layout.object, z.layout.object, preference.object, 1,

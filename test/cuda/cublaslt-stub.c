@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct { int kind, live; int type, compute, scale, transpose[2]; int32_t batches; int64_t rows, columns, lead, offset; } Object;
+typedef struct { int kind, live; int type, compute, scale, transpose[2]; int32_t batches; uint32_t alignment[4]; int64_t rows, columns, lead, offset; } Object;
 enum { kHandle = 1, kDesc, kLayout, kPreference };
 enum { kInvalid = 7 };
 static int live; // objects that were created and not destroyed
@@ -48,9 +48,16 @@ int cublasLtMatrixLayoutSetAttribute(Object* o, int attribute, const void* value
   return kInvalid;
 }
 int cublasLtMatrixLayoutDestroy(Object* o) { return drop(o, kLayout); }
-int cublasLtMatmulPreferenceCreate(Object** to) { return make(to, kPreference); }
+int cublasLtMatmulPreferenceCreate(Object** to) {
+  make(to, kPreference);
+  for (int i = 0; i < 4; i++) (*to)->alignment[i] = 256; // unless one says otherwise
+  return 0;
+}
 int cublasLtMatmulPreferenceSetAttribute(Object* o, int attribute, const void* value, size_t bytes) {
-  return o->kind != kPreference || attribute != 1 || bytes != 8 || !value ? kInvalid : 0;
+  if (o->kind != kPreference || !value) return kInvalid;
+  if (attribute == 1 && bytes == 8) return 0;
+  if (attribute >= 5 && attribute <= 8 && bytes == 4) return memcpy(&o->alignment[attribute - 5], value, 4), 0;
+  return kInvalid;
 }
 int cublasLtMatmulPreferenceDestroy(Object* o) { return drop(o, kPreference); }
 
@@ -62,6 +69,7 @@ int cublasLtMatmulAlgoGetHeuristic(Object* handle, Object* desc, Object* a, Obje
     return kInvalid;
   memset(results, 0, sizeof *results);
   results->algorithm[0] = 0x5EED;
+  for (int i = 0; i < 4; i++) results->algorithm[1 + i] = preference->alignment[i];
   *found = 1;
   return 0;
 }
@@ -95,6 +103,10 @@ int cublasLtMatmul(Object* handle, Object* desc, const void* alpha, const void* 
       A->batches != D->batches || B->batches != D->batches || desc->compute != (D->type == 1 ? 70 : 68) ||
       desc->scale != (D->type == 1))
     return kInvalid;
+  // An algorithm that was chosen for more would read past what it may.
+  const void* const places[] = {a, b, c, d};
+  for (int i = 0; i < 4; i++)
+    if (algorithm[1 + i] == 0 || (uintptr_t)places[i] % algorithm[1 + i] != 0) return kInvalid;
   for (int batch = 0; batch < D->batches; batch++)
     for (int64_t j = 0; j < n; j++)
       for (int64_t i = 0; i < m; i++) {

@@ -26,6 +26,21 @@ describe.skipIf(!shim)(titled("cuBLASLt", shim ? null : "NABLA_CUDA_ADDON does n
     rmSync(folder, { recursive: true });
   });
 
+  test("factors anywhere in memory: the library is told how they are aligned", () => {
+    const [rows, inner, columns] = [5, 6, 7];
+    const [p, q] = [values(rows * inner + 1, 3), values(inner * columns + 3, 4)];
+    const x = nabla.tensor(p, { device: "cuda" }).slice(0, 1).reshape([rows, inner]);
+    const y = nabla.tensor(q, { device: "cuda" }).slice(0, 3).reshape([inner, columns]);
+    process.env.NABLA_CUDA_CUBLAS = "1";
+    const product = nabla
+      .matmul(x, y)
+      .reshape([rows * columns])
+      .toArray();
+    process.env.NABLA_CUDA_CUBLAS = "0";
+    const exact = reference(p.slice(1), q.slice(3), rows, inner, columns);
+    expect(product).toEqual(nabla.tensor(exact, { dtype: "float32", device: "js" }).toArray());
+  });
+
   const [m, k, n] = [33, 20, 70];
   const on = { device: "cuda" };
   const [a, b] = [values(3 * m * k, 1), values(k * n, 2)];
